@@ -10,17 +10,27 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where the admin interface listens; `None` when it is switched off.
-    pub admin: Option<Address>,
+    pub admin: Option<Listen>,
     /// Where traffic to the app comes in; `None` when the inbound side is off.
-    pub inbound: Option<Address>,
+    pub inbound: Option<Listen>,
     /// Where traffic from the app comes in; `None` when the outbound side is off.
-    pub outbound: Option<Address>,
+    pub outbound: Option<Listen>,
     /// Worker threads of the data path; `None` means from the CPU quota.
     pub workers: Option<usize>,
     /// How the supervised app is treated.
     pub app: AppSettings,
     /// How long in-flight work may take once a drain has begun.
     pub drain_timeout: Duration,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub address: Address,
+    /// Whether the user asked for it. A default that is taken gives way to a free port, so that two
+    /// apps on one laptop both start; what was asked for and is taken is an error.
+    pub asked: bool,
 }
 
 /// How the supervised app is treated.
