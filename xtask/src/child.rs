@@ -1,0 +1,103 @@
+//! A program that runs beside us and never outlives us.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::failure::{Doing, Failure};
+use crate::program;
+
+/// How long a program may take to end after SIGTERM before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running program in a process group of its own. Dropping it ends the group; when we are killed
+/// ourselves, the kernel sends it SIGTERM.
+pub(crate) struct Running {
+    child: Child,
+    group: Pid,
+}
+
+impl Running {
+    /// Starts `command`, pinned to `core` if there is one.
+    pub(crate) fn start(command: &mut Command, core: Option<usize>) -> Result<Self, Failure> {
+        let line = program::line(command);
+        command.process_group(0);
+        tie(command, core)?;
+        let child = command.spawn().doing(format!("starting `{line}`"))?;
+        let group = Pid::from_raw(child.id().cast_signed());
+        Ok(Self { child, group })
+    }
+
+    /// Its process id, which is also the id of its group.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its exit status as text, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Asks it to end, waits, and kills what is left of the group.
+    pub(crate) fn stop(&mut self) {
+        // Errors mean that the group is gone already.
+        killpg(self.group, Signal::SIGTERM).ok();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while self.ended().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        killpg(self.group, Signal::SIGKILL).ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The cores that this process may use, in order.
+pub(crate) fn cores() -> Result<Vec<usize>, Failure> {
+    let set = sched_getaffinity(Pid::from_raw(0)).doing("reading the cores of this process")?;
+    Ok((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
+}
+
+/// Pins the calling thread, and what it starts from now on, to one core.
+pub(crate) fn pin(core: usize) -> Result<(), Failure> {
+    sched_setaffinity(Pid::from_raw(0), &only(core)?).doing(format!("pinning to core {core}"))
+}
+
+fn only(core: usize) -> Result<CpuSet, Failure> {
+    let mut set = CpuSet::new();
+    set.set(core).doing(format!("core {core}"))?;
+    Ok(set)
+}
+
+/// Makes the kernel end the program with us, and keeps it on its core from its first instruction.
+fn tie(command: &mut Command, core: Option<usize>) -> Result<(), Failure> {
+    let cores = core.map(only).transpose()?;
+    let before_exec = move || {
+        set_pdeathsig(Signal::SIGTERM)?;
+        if let Some(cores) = &cores {
+            sched_setaffinity(Pid::from_raw(0), cores)?;
+        }
+        Ok(())
+    };
+    #[expect(unsafe_code, reason = "the only way to set these between fork and exec")]
+    // SAFETY: the closure makes two system calls and allocates nothing, which is all that may be
+    // done between fork and exec.
+    unsafe {
+        command.pre_exec(before_exec);
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! One HTTP/1.1 request, for the demo and for knowing when a program is ready.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::child::Running;
+use crate::failure::{Doing, Failure};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What came back.
+pub(crate) struct Response {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The head, with its status line.
+    pub(crate) head: String,
+    /// The body.
+    pub(crate) body: String,
+}
+
+/// A loopback address with this port.
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Ports that nobody listens on right now.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Failure> {
+    let mut ports = [0; N];
+    let mut held = Vec::with_capacity(N);
+    for port in &mut ports {
+        let socket = TcpListener::bind(local(0)).doing("looking for a free port")?;
+        *port = socket.local_addr().doing("looking for a free port")?.port();
+        held.push(socket);
+    }
+    Ok(ports)
+}
+
+/// Sends one GET on a connection of its own and reads the response to its end.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, Failure> {
+    let what = format!("GET http://{address}{path}");
+    let text = exchange(address, path).doing(&what)?;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let Some(status) = status else {
+        return Err(Failure::new(format!("{what}: the answer has no status")));
+    };
+    Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+fn exchange(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Waits until a program that was just started answers a GET with 200; returns how long that took.
+pub(crate) fn wait_ready(
+    program: &mut Running,
+    address: SocketAddr,
+    path: &str,
+    limit: Duration,
+) -> Result<Duration, Failure> {
+    let started = Instant::now();
+    loop {
+        let last = match get(address, path) {
+            Ok(Response { status: 200, .. }) => return Ok(started.elapsed()),
+            Ok(response) => format!("it answers {}", response.status),
+            Err(failure) => failure.to_string(),
+        };
+        if let Some(status) = program.ended() {
+            return Err(Failure::new(format!("the program ended before it was ready: {status}")));
+        }
+        if started.elapsed() > limit {
+            return Err(Failure::new(format!("not ready after {limit:?}: {last}")));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
