@@ -1,0 +1,24 @@
+//! The admin interface: a small HTTP server on loopback or a Unix socket, for people, probes and
+//! scrapers.
+//!
+//! It is not the data path: hyper serves it, on the control runtime. It is kept from strangers: a
+//! web page that a browser shows can neither read it (its `Host` must be loopback or the bound
+//! address) nor change anything through it (`Origin` must be itself).
+
+mod bind;
+mod builtin;
+mod guard;
+mod routes;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use self::bind::{BindError, Bound, bind};
+pub use self::builtin::{logging, metrics};
+pub use self::routes::{Request, Response, Routes};
+pub use self::serve::serve;
+
+/// Connections served at a time; those that come later wait to be accepted.
+pub const MAX_CONNECTIONS: usize = 64;
+/// Bytes of a request body; a longer one is answered 413.
+pub const MAX_BODY: usize = 64 << 10;

@@ -1,0 +1,178 @@
+//! Serving admin connections: bounded in number, time and size.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pillion_model::settings::Address;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::bind::{Bound, Listener};
+use super::guard::refuse;
+use super::routes::{Found, Request, Response, Routes};
+use super::{MAX_BODY, MAX_CONNECTIONS};
+
+/// For a request head, and for the next one on a connection that is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a whole request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// For answers under way when the interface closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Before accepting again where the system is short of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What every connection needs.
+struct Context {
+    address: Address,
+    routes: Routes,
+}
+
+/// Serves `routes` until `stop` is ready; then answers what is under way, within a second. Dropping
+/// the future closes everything at once.
+///
+/// # Errors
+/// The runtime cannot take the listener over.
+pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>) -> io::Result<()> {
+    let context = Arc::new(Context { address: bound.address().clone(), routes });
+    match bound.listener {
+        Listener::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener)?;
+            accept_all(async || Ok(listener.accept().await?.0), context, stop).await;
+        }
+        Listener::Unix(listener, _file) => {
+            let listener = UnixListener::from_std(listener)?;
+            accept_all(async || Ok(listener.accept().await?.0), context, stop).await;
+        }
+    }
+    Ok(())
+}
+
+async fn accept_all<S>(
+    accept: impl AsyncFn() -> io::Result<S>,
+    context: Arc<Context>,
+    stop: impl Future<Output = ()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    let (close, closing) = watch::channel(());
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            // What a connection ended with is its own affair.
+            Some(_) = connections.join_next() => {}
+            accepted = accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                Ok(stream) => {
+                    connections.spawn(serve_connection(stream, context.clone(), closing.clone()));
+                }
+                // A client that left already, or no descriptor left: neither is the end.
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    close.send_replace(());
+    // Those that are not done in time are cut off when the set is dropped.
+    let _cut_off =
+        timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn serve_connection<S>(stream: S, context: Arc<Context>, mut closing: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let context = context.clone();
+        async move { Ok::<_, Infallible>(answer(&context, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // A client that breaks off or sends garbage got its answer from hyper.
+        _ = &mut connection => {}
+        _ = closing.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _client_error = connection.await;
+        }
+    }
+}
+
+async fn answer(
+    context: &Context,
+    request: http::Request<Incoming>,
+) -> http::Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    if let Some(refused) = refuse(&context.address, &head.method, head.version, &head.headers) {
+        return into_http(refused);
+    }
+    // hyper leaves the body of an answer to HEAD out.
+    let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+    let handler = match context.routes.find(&method, head.uri.path()) {
+        Found::Handler(handler) => handler,
+        Found::WrongMethod(allowed) => return wrong_method(&allowed),
+        Found::Nothing if head.uri.path() == "/" && method == Method::GET => {
+            return into_http(Response::text(StatusCode::OK, context.routes.index()));
+        }
+        Found::Nothing if head.uri.path() == "/" => return wrong_method("GET, HEAD"),
+        Found::Nothing => {
+            let page = format!("no such path\n\n{}", context.routes.index());
+            return into_http(Response::text(StatusCode::NOT_FOUND, page));
+        }
+    };
+    let body = match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let text = format!("the body is longer than {MAX_BODY} bytes\n");
+            return into_http(Response::text(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        Ok(Err(_)) => {
+            return into_http(Response::text(StatusCode::BAD_REQUEST, "the body is broken\n"));
+        }
+        Err(_) => {
+            return into_http(Response::text(StatusCode::REQUEST_TIMEOUT, "the body is late\n"));
+        }
+    };
+    let request = Request {
+        method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body,
+    };
+    into_http(handler(request).await)
+}
+
+fn wrong_method(allowed: &str) -> http::Response<Full<Bytes>> {
+    let text = format!("this path takes {allowed}\n");
+    let mut response = into_http(Response::text(StatusCode::METHOD_NOT_ALLOWED, text));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+fn into_http(response: Response) -> http::Response<Full<Bytes>> {
+    let mut answer = http::Response::new(Full::new(response.body));
+    *answer.status_mut() = response.status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(response.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
