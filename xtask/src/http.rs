@@ -48,6 +48,18 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, Failure> 
     Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
 }
 
+/// How long a response with a `content-length` is, in bytes, once its head is there.
+pub(crate) fn response_length(received: &[u8]) -> Option<usize> {
+    let end = received.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(received.get(..end)?).ok()?;
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse::<usize>().ok())?;
+    Some(end + length)
+}
+
 fn exchange(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -80,5 +92,28 @@ pub(crate) fn wait_ready(
             return Err(Failure::new(format!("not ready after {limit:?}: {last}")));
         }
         std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_response_is_known_with_its_head() {
+        let cases: [(&str, Option<usize>); 3] = [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", Some(43)),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n", None),
+            ("HTTP/1.1 200 OK\r\n\r\n", None),
+        ];
+        for (received, expected) in cases {
+            assert_eq!(response_length(received.as_bytes()), expected, "{received:?}");
+        }
+    }
+
+    #[test]
+    fn free_ports_differ() {
+        let [a, b, c] = free_ports().unwrap();
+        assert!(a != b && b != c && a != c);
     }
 }
