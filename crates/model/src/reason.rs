@@ -110,6 +110,8 @@ impl Reason {
     ];
 
     /// What each consequence of this reason is.
+    // One line each, so that the list reads as the table it is.
+    #[rustfmt::skip]
     pub const fn facts(self) -> Facts {
         use Side::{Downstream, Local, Upstream};
         let (side, status, label, error, text) = match self {

@@ -348,7 +348,11 @@ impl LogField {
         (Self::Method, "method", "request method"),
         (Self::Authority, "authority", "host (and port) that the request names"),
         (Self::Path, "path", "path and query, as received"),
-        (Self::Protocol, "protocol", "what the downstream speaks: HTTP/1.0, HTTP/1.1, HTTP/2 or TCP"),
+        (
+            Self::Protocol,
+            "protocol",
+            "what the downstream speaks: HTTP/1.0, HTTP/1.1, HTTP/2 or TCP",
+        ),
         (Self::Status, "status", "response status, 0 if none was sent"),
         (Self::Reason, "reason", "why Pillion itself ended or answered the exchange"),
         (Self::Route, "route", "name of the route that took it"),

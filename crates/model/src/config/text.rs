@@ -1,0 +1,150 @@
+//! Values that are one piece of text in the file, or on the command line, and a checked type in
+//! the program: each is parsed in one place, by one rule.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use address::{EndpointAddress, ListenAddress, UpstreamUrl};
+pub use http::{HeaderName, HeaderValue, HostPattern, Method, UrlPath};
+pub use log::{LogForm, LogTarget};
+pub use measure::{Period, Size, Timeout};
+pub use name::Name;
+
+mod address;
+mod http;
+mod log;
+mod measure;
+mod name;
+
+/// Why a piece of text is not the value it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
+pub struct Fault {
+    /// The rule that it breaks, with the text itself.
+    pub rule: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A broken rule.
+    pub fn new(rule: impl Into<String>) -> Self {
+        Self { rule: rule.into(), hint: None }
+    }
+
+    /// Says what to write instead.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// A kind of text value.
+pub(super) trait Text: fmt::Display + Sized {
+    /// What it is called in errors, in the schema (`x-text`) and in the reference.
+    const KIND: &'static str;
+    /// How one looks.
+    const EXAMPLE: &'static str;
+    /// A regular expression for editors, a little wider than the rule where that keeps it short.
+    const PATTERN: &'static str;
+
+    /// Reads one; `text` is never a control character.
+    fn read(text: &str) -> Result<Self, Fault>;
+
+    /// The amount in its smallest unit, where it has one, to compare with `x-min` and `x-max`.
+    fn amount(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Reads a text value by its rule. Control characters are refused in all of them: they break
+/// heads, log lines and terminals.
+pub(super) fn read<T: Text>(text: &str) -> Result<T, Fault> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(Fault::new(format!("a {} has no control characters, found {c:?}", T::KIND))),
+        None => T::read(text),
+    }
+}
+
+/// What the schema says of a kind, with the function that checks it.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) example: &'static str,
+    /// The amount, if the kind has one, or why the text is wrong.
+    pub(super) check: fn(&str) -> Result<Option<u64>, Fault>,
+}
+
+macro_rules! text_types {
+    ($($type:ty),+ $(,)?) => {
+        /// Every kind of text value.
+        const KINDS: &[Kind] = &[$(Kind {
+            name: <$type>::KIND,
+            example: <$type>::EXAMPLE,
+            check: |text| read::<$type>(text).map(|value| value.amount()),
+        }),+];
+
+        $(
+            impl FromStr for $type {
+                type Err = Fault;
+                fn from_str(text: &str) -> Result<Self, Fault> {
+                    read(text)
+                }
+            }
+
+            impl Serialize for $type {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(self)
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $type {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    read(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+                }
+            }
+
+            impl JsonSchema for $type {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($type).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!({
+                        "type": "string",
+                        "x-text": Self::KIND,
+                        "pattern": Self::PATTERN,
+                        "examples": [Self::EXAMPLE],
+                    })
+                }
+            }
+        )+
+    };
+}
+
+text_types!(
+    Period,
+    Timeout,
+    Size,
+    ListenAddress,
+    EndpointAddress,
+    HostPattern,
+    UrlPath,
+    Method,
+    HeaderName,
+    HeaderValue,
+    LogTarget,
+    LogForm,
+    Name,
+);
+
+/// The kind of this name.
+pub(super) fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests;
