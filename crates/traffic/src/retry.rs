@@ -39,7 +39,8 @@ pub enum Sent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// What went wrong; `None` when a response came. A connection that ended before any byte of a
-    /// response, orderly or by a reset, is [`Reason::UpstreamClosed`].
+    /// response, orderly or by a reset, is [`Reason::UpstreamClosed`], and so is one whose `GOAWAY`
+    /// left this stream out.
     pub reason: Option<Reason>,
     /// The response's status, where one came.
     pub status: Option<u16>,

@@ -64,6 +64,7 @@ fn retries_are_a_share_of_the_requests_in_flight_and_never_fewer_than_the_minimu
         (10, 20, 3, 3),
         (20, 20, 3, 4),
         (20, 0, 0, 0),
+        (99, 10, 0, 9),
         (20, 100, 0, 20),
         (20, 300, 0, 60),
     ] {
