@@ -1,1 +1,41 @@
-//! (being written)
+//! Tests only: the real program on free ports, clients that look at bytes, and servers that
+//! misbehave on purpose.
+//!
+//! Everything here blocks, on plain threads and sockets, so that a test reads from top to bottom
+//! and shares no runtime with what it tests. Nothing waits without a limit: what takes longer than
+//! [`PATIENCE`] fails the test and says what was there instead.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a helper that cannot go on is a test that fails"
+)]
+
+mod admin;
+mod capture;
+mod gate;
+mod message;
+mod metrics;
+mod origin;
+mod patience;
+mod peer;
+mod pillion;
+mod process;
+mod refusal;
+mod wire;
+
+pub use admin::Admin;
+pub use capture::Capture;
+pub use gate::Gate;
+pub use message::{Body, Head, Stream};
+pub use origin::{Conn, Origin};
+pub use patience::{PATIENCE, eventually, eventually_some};
+pub use peer::{Peer, python, tool};
+pub use pillion::{Builder, Finished, Pillion};
+pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
+pub use refusal::ClosedPort;
+pub use wire::{End, Response, Wire};
+
+pub use nix::sys::signal::Signal;
