@@ -20,7 +20,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use pillion_model::Reason;
-use pillion_model::snapshot::{self, Direction};
+use pillion_model::snapshot::{self, Direction, LogFormat};
 
 use self::batch::Batch;
 use self::output::Output;
@@ -151,7 +151,10 @@ impl AccessLog {
     /// # Errors
     /// The file cannot be opened (the message names it), or no thread can be started.
     pub fn start(settings: &snapshot::AccessLog, registry: &Registry) -> io::Result<Self> {
-        let output = Output::open(&settings.output)?;
+        Self::spawn(Output::open(&settings.output)?, settings.format.clone(), registry)
+    }
+
+    fn spawn(output: Output, format: LogFormat, registry: &Registry) -> io::Result<Self> {
         let (queue, received) = sync_channel(QUEUE);
         let shared = Arc::new(Shared {
             enabled: AtomicBool::new(output.is_on()),
@@ -162,7 +165,6 @@ impl AccessLog {
             done_changed: Condvar::new(),
         });
         let (for_thread, registry_for_thread) = (shared.clone(), registry.clone());
-        let format = settings.format.clone();
         Builder::new().name("pillion-log".into()).spawn(move || {
             thread::run(&received, &for_thread, &registry_for_thread, output, format);
         })?;

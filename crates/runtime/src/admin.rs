@@ -10,8 +10,6 @@ mod builtin;
 mod guard;
 mod routes;
 mod serve;
-#[cfg(test)]
-mod tests;
 
 pub use self::bind::{BindError, Bound, bind};
 pub use self::builtin::{logging, metrics};

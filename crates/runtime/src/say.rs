@@ -204,3 +204,63 @@ fn write(line: &[u8]) {
         let _lost = nix::unistd::write(stderr.as_fd(), line);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+    use std::time::{Duration, Instant};
+
+    use super::{BURST, Burst, Form, Level};
+
+    #[test]
+    fn a_place_that_says_too_much_is_held_back_and_says_how_often() {
+        let mut burst = Burst { since: None, said: 0, held_back: 0 };
+        let start = Instant::now();
+        for _ in 0..BURST {
+            assert_eq!(burst.admit(start), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(burst.admit(start + Duration::from_millis(999)), None);
+        }
+        assert_eq!(burst.admit(start + Duration::from_secs(1)), Some(7));
+        assert_eq!(burst.admit(start + Duration::from_secs(1)), Some(0));
+    }
+
+    fn line(form: &Form, held_back: u64) -> String {
+        let fields: [(&str, &dyn Display); 2] = [("path", &"/tmp/a\nb"), ("errno", &28)];
+        let line = form.line(Level::Warn, format_args!("cannot \"write\""), &fields, held_back);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_one_line_for_people_or_for_programs() {
+        for (form, held_back, expected) in [
+            (Form::Text, 0, "pillion: warn: cannot \\\"write\\\" path=/tmp/a\\nb errno=28\n"),
+            (
+                Form::Text,
+                3,
+                "pillion: warn: cannot \\\"write\\\" path=/tmp/a\\nb errno=28 (… repeated 3 times)\n",
+            ),
+            (
+                Form::Json(0),
+                3,
+                concat!(
+                    r#"{"time":"1970-01-01T00:00:00.000Z","level":"warn","#,
+                    r#""message":"cannot \"write\"","path":"/tmp/a\nb","errno":"28","repeated":3}"#,
+                    "\n"
+                ),
+            ),
+        ] {
+            assert_eq!(line(&form, held_back), expected);
+        }
+    }
+
+    #[test]
+    fn levels_are_ordered_and_known_by_their_labels() {
+        assert!(Level::ALL.is_sorted());
+        for level in Level::ALL {
+            assert_eq!(Level::from_label(level.label()), Some(level));
+        }
+        assert_eq!(Level::from_label("loud"), None);
+    }
+}

@@ -115,6 +115,11 @@ impl Batch {
         self.lines.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> (usize, usize) {
+        (self.lines.capacity(), self.text.capacity())
+    }
+
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.text.clear();

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pillion_model::snapshot::LogOutput;
 
@@ -46,6 +47,12 @@ impl Output {
             LogOutput::File(path) => Target::File { file: open(path)?, path: path.clone() },
         };
         Ok(Self { target, torn: false })
+    }
+
+    /// A stream, as standard output is one.
+    #[cfg(test)]
+    pub(super) fn stream(file: File) -> Self {
+        Self { target: Target::Stream(file), torn: false }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -89,14 +96,18 @@ impl Output {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Others need not read who asked for what.
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
+    // 0640: others need not read who asked for what. Non-blocking: a named pipe that nobody reads
+    // is an error, not a start that hangs; regular files do not care.
+    let flags = OFlag::O_NONBLOCK.bits();
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640).custom_flags(flags);
+    options.open(path).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot open access log {}: {error}", path.display()))
     })
 }
 
-/// One write, again when interrupted; where the app made a shared stream non-blocking, after it
-/// takes something again.
+/// One write, again when interrupted; where the file is non-blocking (a named pipe, or a stream that
+/// the app made so), once it takes something again.
 fn write_some(mut file: &File, text: &[u8]) -> io::Result<usize> {
     loop {
         match file.write(text) {

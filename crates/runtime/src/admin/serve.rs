@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::bind::{Bound, Listener};
+use super::bind::{Bound, Listener, SocketFile};
 use super::guard::refuse;
 use super::routes::{Found, Request, Response, Routes};
 use super::{MAX_BODY, MAX_CONNECTIONS};
@@ -46,26 +46,35 @@ struct Context {
 /// The runtime cannot take the listener over.
 pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>) -> io::Result<()> {
     let context = Arc::new(Context { address: bound.address().clone(), routes });
-    match bound.listener {
-        Listener::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
-            accept_all(async || Ok(listener.accept().await?.0), context, stop).await;
-        }
-        Listener::Unix(listener, _file) => {
-            let listener = UnixListener::from_std(listener)?;
-            accept_all(async || Ok(listener.accept().await?.0), context, stop).await;
-        }
-    }
+    let acceptor = match bound.listener {
+        Listener::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
+        Listener::Unix(listener, file) => Acceptor::Unix(UnixListener::from_std(listener)?, file),
+    };
+    accept_all(acceptor, context, stop).await;
     Ok(())
 }
 
-async fn accept_all<S>(
-    accept: impl AsyncFn() -> io::Result<S>,
-    context: Arc<Context>,
-    stop: impl Future<Output = ()>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// A listener that the runtime watches.
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
+}
+
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Acceptor {
+    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+async fn accept_all(acceptor: Acceptor, context: Arc<Context>, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     let (close, closing) = watch::channel(());
     tokio::pin!(stop);
@@ -74,7 +83,7 @@ async fn accept_all<S>(
             () = &mut stop => break,
             // What a connection ended with is its own affair.
             Some(_) = connections.join_next() => {}
-            accepted = accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            accepted = acceptor.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok(stream) => {
                     connections.spawn(serve_connection(stream, context.clone(), closing.clone()));
                 }
@@ -83,16 +92,18 @@ async fn accept_all<S>(
             },
         }
     }
+    drop(acceptor);
     close.send_replace(());
     // Those that are not done in time are cut off when the set is dropped.
     let _cut_off =
         timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn serve_connection<S>(stream: S, context: Arc<Context>, mut closing: watch::Receiver<()>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve_connection(
+    stream: Box<dyn Stream>,
+    context: Arc<Context>,
+    mut closing: watch::Receiver<()>,
+) {
     let service = service_fn(move |request| {
         let context = context.clone();
         async move { Ok::<_, Infallible>(answer(&context, request).await) }

@@ -18,6 +18,8 @@ const OVERFLOW: &str = "overflow";
 /// A metric and all its series.
 pub(super) struct Family {
     pub(super) desc: &'static Desc,
+    /// The label text of the overflow series, which is beyond the limit.
+    overflow: Arc<str>,
     state: Mutex<State>,
 }
 
@@ -44,22 +46,27 @@ pub(super) type Reading = (Arc<str>, Vec<u64>);
 
 impl Family {
     pub(super) fn new(desc: &'static Desc) -> Self {
-        Self { desc, state: Mutex::default() }
+        let overflow = label_text(desc.labels, desc.labels.iter().map(|_| OVERFLOW)).into();
+        Self { desc, overflow, state: Mutex::default() }
     }
 
     /// Adds a handle's numbers to the series with these label values, or to the overflow series.
     pub(super) fn attach(&self, labels: &[&str], shard: Shard, limit: usize, now: Instant) {
         debug_assert_eq!(labels.len(), self.desc.labels.len(), "{}", self.desc.name);
-        let mut key = label_text(self.desc.labels, labels.iter().copied());
+        let mut key: Arc<str> = label_text(self.desc.labels, labels.iter().copied()).into();
         let mut state = lock(&self.state);
-        if !state.has_room(&key, limit) {
+        let has_room = |state: &State| {
+            let beyond_limit = usize::from(state.series.contains_key(&self.overflow));
+            state.series.len() - beyond_limit < limit || state.series.contains_key(&key)
+        };
+        if !has_room(&state) {
             state.sweep(self.desc.kind, now);
-            if !state.has_room(&key, limit) {
-                key = label_text(self.desc.labels, self.desc.labels.iter().map(|_| OVERFLOW));
+            if !has_room(&state) {
+                key = self.overflow.clone();
                 state.overflows += 1;
             }
         }
-        state.series.entry(key.into()).or_default().attach(self.desc.kind, shard);
+        state.series.entry(key).or_default().attach(self.desc.kind, shard);
     }
 
     /// Every series' sum, after forgetting those that were idle for too long; and how many handles
@@ -73,10 +80,6 @@ impl Family {
 }
 
 impl State {
-    fn has_room(&self, key: &str, limit: usize) -> bool {
-        self.series.len() < limit || self.series.contains_key(key)
-    }
-
     /// Makes room without waiting for a scrape, but not for every single handle of a flood.
     fn sweep(&mut self, kind: Kind, now: Instant) {
         if self.swept.is_none_or(|at| now.duration_since(at) >= SWEEP_INTERVAL) {
