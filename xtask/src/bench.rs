@@ -54,7 +54,10 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), Failure> {
     let (report, failures) = run(&stand, &options);
     drop(stand);
     page::show(&report, options.write, &program_line(arguments))?;
-    if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures.join("\n"))) }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("without a number, see above for why: {}", failures.join(", "))))
 }
 
 /// The load generator and the relay have to be optimised: builds this program anew and becomes it.
@@ -86,9 +89,8 @@ fn run(stand: &Stand, options: &Options) -> (Report, Vec<String>) {
                         report.add(case.name, *subject, &values);
                     }
                     Err(failure) => {
-                        let what = format!("{}: {}: {failure}", case.name, subject.name());
-                        println!("  {what}");
-                        failures.push(what);
+                        println!("  {:>2} {:17} {failure}", round + 1, subject.name());
+                        failures.push(format!("{} in {}", subject.name(), case.name));
                         failed.push(*subject);
                     }
                 }

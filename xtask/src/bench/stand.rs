@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -83,19 +83,21 @@ impl Stand {
             let http2 = http::local(self.origin.ports.http2);
             return Ok(Started { http1, http2, ready: Duration::ZERO, running: None });
         };
+        let began = Instant::now();
         let mut running = Running::start(&mut command, Some(self.subject_core))?;
         let http1 = http::local(plain);
-        let ready = http::wait_ready(&mut running, http1, "/small", READY_TIMEOUT)
-            .map_err(|failure| failure.fix(self.complaint(subject)))?;
+        http::wait_ready(&mut running, http1, "/small", READY_TIMEOUT)
+            .map_err(|failure| Failure::new(format!("{failure}{}", self.complaint(subject))))?;
+        let ready = began.elapsed();
         let http2 = if subject == Subject::Nginx { http::local(http2) } else { http1 };
         Ok(Started { http1, http2, ready, running: Some(running) })
     }
 
-    /// What a subject that did not start said.
+    /// What a subject that did not start said, on lines of its own.
     fn complaint(&self, subject: Subject) -> String {
         let log = self.folder.join(format!("{}.log", subject.name()));
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        format!("see what it said:\n{}", said.trim_end())
+        said.lines().map(|line| format!("\n    {line}")).collect()
     }
 }
 
