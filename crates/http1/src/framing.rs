@@ -107,3 +107,6 @@ fn take(remaining: &mut u64, available: usize) -> usize {
     *remaining -= taken as u64;
     taken
 }
+
+#[cfg(test)]
+mod tests;

@@ -209,3 +209,6 @@ impl<'b> Said<'b> {
 fn is_trailers(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"trailers")
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ fn body(status: u16, request: RequestFacts, is_upgrade: bool, hop: &Hop<'_>) -> 
     let never = is_upgrade || request.is_head || status < 200 || matches!(status, 204 | 304);
     if never { Framing::Empty } else { hop.framing().unwrap_or(Framing::UntilClose) }
 }
+
+#[cfg(test)]
+mod tests;
