@@ -27,8 +27,8 @@ use self::output::Output;
 use self::thread::Control;
 use crate::metrics::{Counter, Desc, Kind, Registry};
 
-/// Batches that may wait for the log thread.
-const QUEUE: usize = 16;
+/// Batches that may wait for the log thread: some 30 ms of lines at full load, 1.2 MiB at most.
+const QUEUE: usize = 32;
 /// Empty batches that are kept for the next use.
 const SPARE: usize = 4;
 

@@ -21,6 +21,10 @@ const BURST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 /// What a pipe takes without mixing it with other writers' bytes (`PIPE_BUF`).
 const LONGEST: usize = 4096;
+/// Of these, kept for names of fields and the end of the line.
+const RESERVE: usize = 512;
+/// Bytes that one byte may become, as `\u001b` does.
+const LONGEST_ESCAPE: usize = 6;
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
@@ -185,13 +189,19 @@ impl Form {
     }
 }
 
-/// Appends a value without control characters, cut where it would fill the line.
+/// Appends a value without control characters, cut where the line would become too long.
 fn push(value: &dyn Display, line: &mut Vec<u8>) {
     let mut text = String::new();
     // A Display that fails leaves what it wrote so far.
     let _partial = write!(text, "{value}");
-    let room = text.floor_char_boundary(LONGEST / 4);
-    escape(text.get(..room).unwrap_or_default().as_bytes(), line);
+    let start = line.len();
+    let room = (LONGEST - RESERVE).saturating_sub(start);
+    escape(text.as_bytes(), line);
+    if line.len() - start > room {
+        line.truncate(start);
+        let cut = text.floor_char_boundary(room / LONGEST_ESCAPE);
+        escape(text.get(..cut).unwrap_or_default().as_bytes(), line);
+    }
 }
 
 /// Writes the line if standard error takes it now.
@@ -210,7 +220,7 @@ mod tests {
     use std::fmt::Display;
     use std::time::{Duration, Instant};
 
-    use super::{BURST, Burst, Form, Level};
+    use super::{BURST, Burst, Form, LONGEST, Level};
 
     #[test]
     fn a_place_that_says_too_much_is_held_back_and_says_how_often() {
@@ -252,6 +262,21 @@ mod tests {
             ),
         ] {
             assert_eq!(line(&form, held_back), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_is_never_longer_than_a_pipe_takes_at_once() {
+        let (plain, odd) = ("x".repeat(10_000), "\u{1b}".repeat(10_000));
+        for form in [Form::Text, Form::Json(0)] {
+            for text in [&plain, &odd] {
+                let fields: [(&str, &dyn Display); 3] = [("a", &odd), ("b", text), ("c", text)];
+                let line = form.line(Level::Info, format_args!("{text}"), &fields, 1);
+                assert!((1000..=LONGEST).contains(&line.len()), "{}", line.len());
+                if let Form::Json(_) = form {
+                    serde_json::from_slice::<serde_json::Value>(&line).unwrap();
+                }
+            }
         }
     }
 

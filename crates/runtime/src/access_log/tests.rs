@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -199,30 +199,44 @@ fn a_writer_that_goes_hands_over_what_it_holds_and_the_thread_ends_with_the_last
 }
 
 #[test]
-fn lines_of_many_writers_on_a_shared_pipe_stay_whole() {
-    let registry = Registry::new(10);
-    let (log, reader) = on_a_pipe(&registry);
-    let mut writers: Vec<_> = (0..4).map(|_| log.writer()).collect();
-    let reading = std::thread::spawn(move || {
-        let valid = |line: &String| serde_json::from_str::<serde_json::Value>(line).is_ok();
-        reader.lines().map(Result::unwrap).filter(valid).count()
-    });
-    std::thread::scope(|scope| {
-        for mut writer in writers.drain(..) {
-            let log = &log;
-            scope.spawn(move || {
-                for _ in 0..20 {
-                    for _ in 0..50 {
-                        writer.record(&record());
-                    }
-                    writer.flush();
-                    assert!(log.flush(LONG));
-                }
-            });
+fn lines_stay_whole_on_a_pipe_that_the_app_writes_to_as_well() {
+    let (log, reader, mut app) = {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let app = writer.try_clone().unwrap();
+        let output = Output::stream(File::from(OwnedFd::from(writer)));
+        let log = AccessLog::spawn(output, LogFormat::Json, &Registry::new(10)).unwrap();
+        (log, BufReader::new(reader), app)
+    };
+    let app = std::thread::spawn(move || {
+        for _ in 0..20_000 {
+            app.write_all(b"a line of the app\n").unwrap();
         }
     });
-    drop(log);
-    assert_eq!(reading.join().unwrap(), 4 * 20 * 50);
+    let logging = std::thread::spawn(move || {
+        let mut writers = [log.writer(), log.writer()];
+        for _ in 0..50 {
+            for writer in &mut writers {
+                for _ in 0..60 {
+                    writer.record(&record());
+                }
+                writer.flush();
+            }
+            assert!(log.flush(LONG));
+        }
+    });
+    let (mut of_app, mut of_log) = (0, 0);
+    for line in reader.lines() {
+        match line.unwrap().as_str() {
+            "a line of the app" => of_app += 1,
+            line => {
+                serde_json::from_str::<serde_json::Value>(line).unwrap();
+                of_log += 1;
+            }
+        }
+    }
+    app.join().unwrap();
+    logging.join().unwrap();
+    assert_eq!((of_app, of_log), (20_000, 50 * 2 * 60));
 }
 
 proptest! {

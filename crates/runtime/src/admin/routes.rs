@@ -66,12 +66,11 @@ type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Handler = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
 
 /// The admin paths. `/` lists them.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Routes {
     paths: BTreeMap<&'static str, Path>,
 }
 
-#[derive(Clone)]
 struct Path {
     help: &'static str,
     handlers: Vec<(Method, Handler)>,

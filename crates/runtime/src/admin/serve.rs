@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -57,7 +57,8 @@ pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>)
 /// A listener that the runtime watches.
 enum Acceptor {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
+    /// With the file, which goes when this goes.
+    Unix(UnixListener, SocketFile),
 }
 
 /// A connection of either kind.
@@ -69,7 +70,7 @@ impl Acceptor {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),
-            Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener, _file) => Box::new(listener.accept().await?.0),
         })
     }
 }
@@ -146,18 +147,9 @@ async fn answer(
             return into_http(Response::text(StatusCode::NOT_FOUND, page));
         }
     };
-    let body = match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let text = format!("the body is longer than {MAX_BODY} bytes\n");
-            return into_http(Response::text(StatusCode::PAYLOAD_TOO_LARGE, text));
-        }
-        Ok(Err(_)) => {
-            return into_http(Response::text(StatusCode::BAD_REQUEST, "the body is broken\n"));
-        }
-        Err(_) => {
-            return into_http(Response::text(StatusCode::REQUEST_TIMEOUT, "the body is late\n"));
-        }
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refused) => return into_http(refused),
     };
     let request = Request {
         method,
@@ -167,6 +159,18 @@ async fn answer(
         body,
     };
     into_http(handler(request).await)
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Response> {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the body is longer than {MAX_BODY} bytes\n");
+            Err(Response::text(StatusCode::PAYLOAD_TOO_LARGE, text))
+        }
+        Ok(Err(_)) => Err(Response::text(StatusCode::BAD_REQUEST, "the body is broken\n")),
+        Err(_) => Err(Response::text(StatusCode::REQUEST_TIMEOUT, "the body is late\n")),
+    }
 }
 
 fn wrong_method(allowed: &str) -> http::Response<Full<Bytes>> {
