@@ -98,7 +98,8 @@ pub struct Route {
 /// Which requests a route takes; empty lists take all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteMatch {
-    /// Lower-case host names without port; `*.example.com` takes any one or more labels below it.
+    /// Lower-case host names without port, IPv6 in brackets; `*.example.com` takes any one or more
+    /// labels below it.
     pub hosts: Vec<String>,
     /// The path, without the query.
     pub path: PathMatch,
@@ -117,6 +118,7 @@ pub enum PathMatch {
     /// This path alone.
     Exact(String),
     /// This path and everything below it, by whole segments: `/a` takes `/a` and `/a/b`, not `/ab`.
+    /// It never ends in `/`.
     Prefix(String),
 }
 
@@ -151,10 +153,11 @@ pub enum Action {
     ForwardToHost,
 }
 
-/// Header changes, applied in the order remove, set, add.
+/// Header changes, applied in the order remove, set, add. Names are in lower case. In a request,
+/// `host` may be in `set`: it becomes the authority. Framing and connection headers never are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderOps {
-    /// Lower-case names to drop.
+    /// Names to drop.
     pub remove: Vec<String>,
     /// Replaced if there, else added.
     pub set: Vec<(String, String)>,

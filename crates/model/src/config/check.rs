@@ -50,7 +50,7 @@ fn value(problems: &mut Problems<'_>, schema: &Value, place: &Place<'_>) -> Opti
         (_, shape) if place.node.is_null() => fail(
             problems,
             place,
-            Fault::new(format!("has no value; it is {}", noun(&shape)))
+            Fault::new(format!("has no value; it must be {}", noun(&shape)))
                 .hint("write a value, or leave the key out for the default"),
         ),
         (Content::Mapping(entries), Shape::Struct(properties)) => {
@@ -73,7 +73,7 @@ fn value(problems: &mut Problems<'_>, schema: &Value, place: &Place<'_>) -> Opti
                 Content::List(_) => "a list",
                 _ => "a mapping",
             };
-            fail(problems, place, Fault::new(format!("is {}, found {found}", noun(&shape))))
+            fail(problems, place, Fault::new(format!("must be {}, found {found}", noun(&shape))))
         }
     }
 }
@@ -130,7 +130,8 @@ fn table(
     let mut object = Map::new();
     for entry in entries {
         let below = below(entry, &place.path);
-        // Headers are the same in either case.
+        // Header names are the same in either case, and two upstreams that differ in nothing else
+        // would only be taken for each other.
         if !seen.insert(entry.key.to_ascii_lowercase()) {
             problems.report(entry.span, &below.path, None, twice());
             continue;
@@ -198,7 +199,7 @@ fn scalar(schema: &Value, shape: &Shape<'_>, text: &str, plain: bool) -> Result<
             }
             Ok(Value::from(text))
         }
-        shape => Err(Fault::new(format!("is {}, found {text:?}", noun(shape)))),
+        shape => Err(Fault::new(format!("must be {}, found {text:?}", noun(shape)))),
     }
 }
 
@@ -253,8 +254,9 @@ fn noun(shape: &Shape<'_>) -> String {
         Shape::Boolean => "true or false".to_owned(),
         Shape::Choice(words) => format!("one of {}", words.join(", ")),
         Shape::Text(name) => match text::kind(name) {
+            Some(kind) if name.starts_with('e') => format!("an {name} such as {}", kind.example),
             Some(kind) => format!("a {name} such as {}", kind.example),
-            None => format!("a {name}"),
+            None => "text".to_owned(),
         },
     }
 }

@@ -110,9 +110,6 @@ impl<'a> Problems<'a> {
 
     /// A problem at a known place.
     pub(super) fn report(&mut self, span: Span, key: &KeyPath, value: Option<&str>, fault: Fault) {
-        if self.list.len() >= MOST {
-            return;
-        }
         // A place past the end (a file that stops in the middle) is shown on the last line.
         let line = span.line.clamp(1, self.lines.len().max(1));
         let source = self.lines.get(line - 1).copied().unwrap_or("");
@@ -139,9 +136,14 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// Whether the file has a value for this key, right or wrong.
-    pub(super) fn written(&self, key: &KeyPath) -> bool {
-        self.document.is_some_and(|document| document.has(key))
+    /// Whether the value of this key, or one below it, has a problem already: what is left of it
+    /// may look wrong in ways that its author never wrote.
+    pub(super) fn within(&self, key: &KeyPath) -> bool {
+        let key = key.to_string();
+        self.list.iter().any(|problem| {
+            let rest = problem.key.strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
     }
 
     /// Whether there are none.
@@ -149,9 +151,16 @@ impl<'a> Problems<'a> {
         self.list.is_empty()
     }
 
-    /// All of them, in the order of the file.
+    /// The first of them, in the order of the file.
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
+        let count = self.list.len();
+        if count > MOST {
+            self.list.truncate(MOST);
+            let fault =
+                Fault::new(format!("{count} problems, of which these are the first {MOST}"));
+            self.list.push(Diagnostic::outside(self.file, "", None, fault));
+        }
         self.list
     }
 }

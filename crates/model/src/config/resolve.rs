@@ -30,13 +30,23 @@ pub(super) fn resolve(
     let settings = settings(config, written, problems);
     let upstreams = upstreams(config, problems);
     let names = Names::new(config);
-    let inbound = listener(&config.inbound, Direction::Inbound, &names, problems);
-    let outbound = listener(&config.outbound, Direction::Outbound, &names, problems);
+    let mut listener = |raw, direction| {
+        listener(raw, &mut Scope { direction, names: &names, problems: &mut *problems })
+    };
+    let inbound = listener(&config.inbound, Direction::Inbound);
+    let outbound = listener(&config.outbound, Direction::Outbound);
     let limits = limits(&config.limits);
     let access_log = access_log(&config.access_log);
     let trust = Trust { hops: config.trust.hops, trace: config.trust.trace };
     let snapshot = Snapshot { inbound, outbound, upstreams, limits, access_log, trust };
     (settings, snapshot)
+}
+
+/// What the resolution of one listener needs beside its own values.
+struct Scope<'a, 'p> {
+    direction: Direction,
+    names: &'a Names<'a>,
+    problems: &'a mut Problems<'p>,
 }
 
 /// The position of each upstream: the app is the first, the others follow by name.
@@ -164,9 +174,7 @@ fn endpoints_fit(
         ),
         APP => {}
         // One that is there and wrong has been reported already.
-        _ if upstream.endpoints.is_empty()
-            && (!problems.written(&endpoints) || problems.is_empty()) =>
-        {
+        _ if upstream.endpoints.is_empty() && !problems.within(&endpoints) => {
             problems.at(
                 &endpoints,
                 Fault::new("an upstream has at least one endpoint")
@@ -205,54 +213,44 @@ fn upstream(name: &str, raw: &raw::Upstream) -> Upstream {
     }
 }
 
-fn listener(
-    raw: &raw::Listener,
-    direction: Direction,
-    names: &Names<'_>,
-    problems: &mut Problems<'_>,
-) -> Listener {
-    let path = KeyPath::top(direction.label());
-    let tcp_upstream = tcp_upstream(raw, &path, names, problems);
+fn listener(raw: &raw::Listener, scope: &mut Scope<'_, '_>) -> Listener {
+    let path = KeyPath::top(scope.direction.label());
+    let tcp_upstream = tcp_upstream(raw, &path, scope);
     let routes_path = path.key("routes");
     if raw.protocol == raw::ListenerProtocol::Tcp && !raw.routes.is_empty() {
         let fault = Fault::new("routes have no effect with protocol: tcp");
-        problems.at(&routes_path, fault.hint("remove them, or set protocol: auto"));
+        scope.problems.at(&routes_path, fault.hint("remove them, or set protocol: auto"));
     }
     Listener {
-        direction,
+        direction: scope.direction,
         protocol: match raw.protocol {
             raw::ListenerProtocol::Auto => ListenerProtocol::Auto,
             raw::ListenerProtocol::Http => ListenerProtocol::Http,
             raw::ListenerProtocol::Tcp => ListenerProtocol::Tcp,
         },
-        routes: route::routes(&raw.routes, direction, names, problems),
+        routes: route::routes(&raw.routes, &routes_path, scope),
         tcp_upstream,
         idle_timeout: raw.idle_timeout.get(),
         head_timeout: raw.head_timeout.get(),
     }
 }
 
-fn tcp_upstream(
-    raw: &raw::Listener,
-    path: &KeyPath,
-    names: &Names<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<usize> {
+fn tcp_upstream(raw: &raw::Listener, path: &KeyPath, scope: &mut Scope<'_, '_>) -> Option<usize> {
     let path = path.key("tcp_upstream");
     let Some(name) = &raw.tcp_upstream else {
         if raw.protocol == raw::ListenerProtocol::Tcp {
             let fault = Fault::new("protocol: tcp needs an upstream to send connections to");
-            problems.at(&path, fault.hint("add tcp_upstream: NAME"));
+            scope.problems.at(&path, fault.hint("add tcp_upstream: NAME"));
         }
         return None;
     };
     if raw.protocol == raw::ListenerProtocol::Http {
         let fault = Fault::new("has no effect with protocol: http");
-        problems.at(&path, fault.hint("remove it, or set protocol: auto"));
+        scope.problems.at(&path, fault.hint("remove it, or set protocol: auto"));
     }
-    let position = names.position(name.as_str());
+    let position = scope.names.position(name.as_str());
     if position.is_none() {
-        problems.at(&path, names.unknown(name.as_str(), &[]));
+        scope.problems.at(&path, scope.names.unknown(name.as_str(), &[]));
     }
     position
 }

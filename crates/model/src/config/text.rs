@@ -70,6 +70,15 @@ pub(super) fn read<T: Text>(text: &str) -> Result<T, Fault> {
     }
 }
 
+/// The fault of `off` that went through a tool of YAML 1.1 on its way here, as Helm charts do.
+fn was_off(text: &str, kind: &str) -> Result<(), Fault> {
+    if text == "false" {
+        return Err(Fault::new(format!("false is not a {kind}"))
+            .hint("write off; in quotes, \"off\", where a tool turns the bare word into false"));
+    }
+    Ok(())
+}
+
 /// What the schema says of a kind, with the function that checks it.
 pub(super) struct Kind {
     pub(super) name: &'static str,

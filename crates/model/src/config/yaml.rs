@@ -96,12 +96,6 @@ impl Node {
         }
     }
 
-    /// Whether there is a value at the path.
-    pub(super) fn has(&self, path: &KeyPath) -> bool {
-        let mut steps = path.steps().iter();
-        steps.try_fold(self, |node, step| node.child(step).map(|(_, next)| next)).is_some()
-    }
-
     fn child(&self, step: &Step) -> Option<(Span, &Self)> {
         match (&self.content, step) {
             (Content::Mapping(entries), Step::Key(key)) => entries

@@ -1,14 +1,15 @@
 //! Routes: which requests, where to, and the header changes on the way.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::super::diagnostic::Problems;
-use super::super::fill::{APP, HOST};
-use super::super::key::KeyPath;
-use super::super::raw::{self, HeaderValue};
-use super::super::text::Fault;
-use super::Names;
+use super::Scope;
+use crate::config::diagnostic::Problems;
+use crate::config::fill::{APP, HOST};
+use crate::config::key::KeyPath;
+use crate::config::raw::{self, HeaderValue};
+use crate::config::text::Fault;
 use crate::snapshot::{
     Action, Direction, HeaderMatch, HeaderOps, HeaderTest, PathMatch, RetryPolicy, Route,
     RouteMatch,
@@ -27,31 +28,34 @@ const OWN_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-/// The routes of one listener.
+/// The routes of one listener, which stand at `path`.
 pub(super) fn routes(
     raw: &[raw::Route],
-    direction: Direction,
-    names: &Names<'_>,
-    problems: &mut Problems<'_>,
+    path: &KeyPath,
+    scope: &mut Scope<'_, '_>,
 ) -> Vec<Arc<Route>> {
-    let path = KeyPath::top(direction.label()).key("routes");
     let mut first_of_name: HashMap<&str, usize> = HashMap::new();
     let mut takes_all: Option<&str> = None;
     let mut routes = Vec::with_capacity(raw.len());
     for (index, raw) in raw.iter().enumerate() {
         let path = path.item(index);
         let name = raw.name.as_ref().map_or("", |name| name.as_str());
-        if let Some(first) = first_of_name.insert(name, index) {
-            let fault = Fault::new(format!("the route {} has this name too", first + 1));
-            problems.at(&path.key("name"), fault.hint("give each route its own name"));
+        match first_of_name.entry(name) {
+            Entry::Vacant(free) => {
+                free.insert(index);
+            }
+            Entry::Occupied(first) => {
+                let fault = Fault::new(format!("route {} has this name too", first.get() + 1));
+                scope.problems.at(&path.key("name"), fault.hint("give each route its own name"));
+            }
         }
-        let route = route(name, raw, direction, (&path, names), problems);
-        // Only in a file that is right so far: a match with an error in it looks empty.
-        if let Some(earlier) = takes_all.filter(|_| problems.is_empty()) {
-            let fault = Fault::new(format!("no request gets here: the route {earlier} takes all"));
-            problems.at(&path, fault.hint("put the route without a match last"));
+        if let Some(earlier) = takes_all {
+            let fault = Fault::new(format!("no request gets here: route {earlier} takes all"));
+            scope.problems.at(&path, fault.hint("put the route without a match last"));
         }
-        if route.matches == RouteMatch::default() {
+        let route = route(name, raw, &path, scope);
+        // A match with an error in it only looks empty.
+        if route.matches == RouteMatch::default() && !scope.problems.within(&path.key("match")) {
             takes_all.get_or_insert(name);
         }
         routes.push(Arc::new(route));
@@ -59,13 +63,9 @@ pub(super) fn routes(
     routes
 }
 
-fn route(
-    name: &str,
-    raw: &raw::Route,
-    direction: Direction,
-    (path, names): (&KeyPath, &Names<'_>),
-    problems: &mut Problems<'_>,
-) -> Route {
+fn route(name: &str, raw: &raw::Route, path: &KeyPath, scope: &mut Scope<'_, '_>) -> Route {
+    let action = action(raw, &path.key("upstream"), scope);
+    let problems = &mut *scope.problems;
     let timeouts = (raw.timeout.get(), raw.try_timeout.get());
     if let (Some(whole), Some(one)) = timeouts
         && one > whole
@@ -76,12 +76,18 @@ fn route(
         ));
         problems.at(&path.key("try_timeout"), fault.hint("make it shorter than timeout"));
     }
+    let request_headers = path.key("request_headers");
+    let response_headers = path.key("response_headers");
+    if let Some(name) = raw.response_headers.set.keys().find(|name| is_host(name)) {
+        let fault = Fault::new("a response has no host");
+        problems.at(&response_headers.key("set").key(name), fault.hint("remove it"));
+    }
     Route {
         name: Arc::from(name),
         matches: matches(&raw.matches, &path.key("match"), problems),
-        action: action(raw, direction, (&path.key("upstream"), names), problems),
-        request_headers: changes(&raw.request_headers, &path.key("request_headers"), problems),
-        response_headers: response_changes(raw, path, problems),
+        action,
+        request_headers: changes(&raw.request_headers, &request_headers, problems),
+        response_headers: changes(&raw.response_headers, &response_headers, problems),
         timeout: timeouts.0,
         try_timeout: timeouts.1,
         stream_idle_timeout: raw.stream_idle_timeout.get(),
@@ -89,26 +95,19 @@ fn route(
     }
 }
 
-fn action(
-    raw: &raw::Route,
-    direction: Direction,
-    (path, names): (&KeyPath, &Names<'_>),
-    problems: &mut Problems<'_>,
-) -> Action {
+fn action(raw: &raw::Route, path: &KeyPath, scope: &mut Scope<'_, '_>) -> Action {
     let name = raw.upstream.as_ref().map_or(APP, |name| name.as_str());
-    match (name, direction) {
-        (HOST, Direction::Outbound) => return Action::ForwardToHost,
-        (HOST, Direction::Inbound) => problems.at(
-            path,
-            Fault::new("host is for outbound routes: here it would make an open proxy")
-                .hint("write app, or the name of an upstream"),
-        ),
-        _ => {}
+    if name == HOST {
+        if scope.direction == Direction::Inbound {
+            let fault = Fault::new("host is for outbound routes: here it would make an open proxy");
+            scope.problems.at(path, fault.hint("write app, or the name of an upstream"));
+        }
+        return Action::ForwardToHost;
     }
-    let position = names.position(name);
-    if position.is_none() && name != HOST {
-        let words: &[_] = if direction == Direction::Outbound { &[HOST] } else { &[] };
-        problems.at(path, names.unknown(name, words));
+    let position = scope.names.position(name);
+    if position.is_none() {
+        let words: &[_] = if scope.direction == Direction::Outbound { &[HOST] } else { &[] };
+        scope.problems.at(path, scope.names.unknown(name, words));
     }
     Action::Forward(position.unwrap_or(0))
 }
@@ -155,7 +154,7 @@ fn header_test(
         (None, Some(value), None) => Some(HeaderTest::Prefix(value.to_string())),
         (None, None, Some(true)) => Some(HeaderTest::Present),
         (None, None, Some(false)) => Some(HeaderTest::Absent),
-        (None, None, None) if !problems.is_empty() => None,
+        (None, None, None) if problems.within(path) => None,
         _ => {
             let fault = Fault::new("a header test is exactly one of exact, prefix and present");
             problems.at(path, fault.hint("such as {prefix: VALUE} or {present: false}"));
@@ -179,10 +178,6 @@ fn retry(raw: &raw::Retry, path: &KeyPath, problems: &mut Problems<'_>) -> Retry
         backoff_max: raw.backoff_max.get(),
         body_bytes: raw.body.bytes(),
     }
-}
-
-fn response_changes(raw: &raw::Route, path: &KeyPath, problems: &mut Problems<'_>) -> HeaderOps {
-    changes(&raw.response_headers, &path.key("response_headers"), problems)
 }
 
 fn changes(raw: &raw::HeaderChanges, path: &KeyPath, problems: &mut Problems<'_>) -> HeaderOps {
@@ -214,9 +209,13 @@ fn values(
 fn allowed(name: &str, verb: &str, path: &KeyPath, problems: &mut Problems<'_>) {
     if OWN_HEADERS.contains(&name) {
         let fault = Fault::new(format!("{name} belongs to the connection, and is Pillion's own"));
-        problems.at(path, fault.hint("remove it from the list"));
-    } else if name == "host" && verb != "set" {
+        problems.at(path, fault.hint("remove it"));
+    } else if is_host(name) && verb != "set" {
         let fault = Fault::new("a request has exactly one host");
         problems.at(path, fault.hint("it may be set, in request_headers.set"));
     }
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host")
 }

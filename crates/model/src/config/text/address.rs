@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Fault, Text};
+use super::{Fault, Text, was_off};
 use crate::settings::Address;
 use crate::snapshot::{EndpointSource, UpstreamProtocol};
 
@@ -38,6 +38,7 @@ impl Text for ListenAddress {
         if text == "off" {
             return Ok(Self::Off);
         }
+        was_off(text, Self::KIND)?;
         if let Some(path) = unix_path(text)? {
             return Ok(Self::At(Address::Unix(path)));
         }
@@ -85,10 +86,10 @@ impl Text for EndpointAddress {
 
     fn read(text: &str) -> Result<Self, Fault> {
         if let Some((scheme, rest)) = text.split_once("://") {
-            return Err(Fault::new(format!("{text:?} is a URL, not an endpoint")).hint(format!(
-                "leave {scheme}:// out: {}",
-                if rest.contains(':') { rest.to_owned() } else { format!("{rest}:80") }
-            )));
+            let host = rest.split('/').next().unwrap_or(rest);
+            let port = if host.contains(':') { "" } else { ":80" };
+            return Err(Fault::new(format!("{text:?} is a URL, not an endpoint"))
+                .hint(format!("leave {scheme}:// out: {host}{port}")));
         }
         if let Some(path) = unix_path(text)? {
             return Ok(Self(EndpointSource::Unix(path)));

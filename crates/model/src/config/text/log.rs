@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Fault, Text};
+use super::{Fault, Text, was_off};
 use crate::config::nearest;
 use crate::snapshot::{LogField, LogFormat, LogOutput, LogPart};
 
@@ -31,6 +31,7 @@ impl Text for LogTarget {
     const PATTERN: &'static str = "^(off|stdout|stderr|file:.+)$";
 
     fn read(text: &str) -> Result<Self, Fault> {
+        was_off(text, Self::KIND)?;
         let output = match text {
             "off" => LogOutput::Off,
             "stdout" => LogOutput::Stdout,

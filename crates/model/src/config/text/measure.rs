@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Fault, Text};
+use super::{Fault, Text, was_off};
 
 const DURATION_UNITS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -106,6 +106,7 @@ impl Text for Timeout {
     const PATTERN: &'static str = r"^(off|[0-9]+(\.[0-9]+)?(ms|s|m|h|d))$";
 
     fn read(text: &str) -> Result<Self, Fault> {
+        was_off(text, Self::KIND)?;
         match text {
             "off" => Ok(Self::Off),
             _ => Period::read(text).map(Self::After).map_err(|fault| match fault.hint {
