@@ -1,0 +1,540 @@
+//! The tries of one exchange: choose an endpoint, send the request, wait for a response head,
+//! relay the rest, and judge whether what failed is worth another try.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use pillion_model::Reason;
+use pillion_model::snapshot::{Route, Upstream, UpstreamProtocol};
+use pillion_runtime::access_log::Protocol;
+use pillion_traffic::breaker::{Breaker, Permit, Resource};
+use pillion_traffic::retry::{self, Outcome, Sent, Verdict};
+use std::sync::atomic::Ordering;
+use tokio::time::{Instant, timeout};
+
+use crate::downstream::Downstream;
+use crate::exchange::{Exchange, Next};
+use crate::relay::{Break, Flow};
+use crate::request::Request;
+use crate::tunnel::{self, End};
+use crate::upstream::{Lease, Patience, Pool, PooledEndpoint};
+use crate::upstream_side::{Head, UpstreamSide};
+
+/// What became of an attempt.
+pub(crate) enum Failed {
+    /// Again, after this wait.
+    Retry(Duration),
+    /// The exchange has failed.
+    Stop(Reason),
+}
+
+/// Serves the request, with as many attempts as the route's policy allows.
+///
+/// # Errors
+/// Why there is no response; nothing was sent to the client.
+pub(crate) async fn run(
+    exchange: &mut Exchange,
+    request: &mut Request,
+    body: &mut Flow,
+    downstream: &mut Downstream<'_>,
+) -> Result<Next, Reason> {
+    let mut tries = Tries::new(exchange, request)?;
+    loop {
+        tries.begin(exchange);
+        match once(exchange, request, body, downstream, &mut tries).await {
+            Ok(next) => return Ok(next),
+            Err(Failed::Stop(reason)) => return Err(reason),
+            Err(Failed::Retry(wait)) => {
+                pause(exchange, downstream, wait).await?;
+                body.rewind();
+            }
+        }
+    }
+}
+
+/// One attempt, and the whole response if it has one.
+async fn once(
+    exchange: &mut Exchange,
+    request: &mut Request,
+    body: &mut Flow,
+    downstream: &mut Downstream<'_>,
+    tries: &mut Tries,
+) -> Result<Next, Failed> {
+    let side = match checkout(exchange, request, body, tries).await {
+        Ok(side) => side,
+        Err(reason) => return Err(tries.judge(exchange, reason, body)),
+    };
+    if request.facts.is_connect {
+        return Ok(connect_tunnel(exchange, side, downstream, tries).await);
+    }
+    let mut attempt = Attempt::new(side, exchange, downstream);
+    let sent = Instant::now();
+    attempt.arm_for_head(downstream, body, tries);
+    let head =
+        poll_fn(|cx| attempt.poll_head(cx, exchange, request, body, downstream, tries)).await;
+    exchange.times.upstream = sent.elapsed();
+    exchange.times.waited += exchange.times.upstream;
+    exchange.request_bytes = body.bytes;
+    let head = head?;
+    exchange.times.head_sent = Some(std::time::Instant::now());
+    exchange.status = head.status;
+    if head.is_upgrade {
+        return Ok(upgraded(exchange, attempt, downstream, tries).await);
+    }
+    // Once a response goes out there is no other attempt.
+    body.forget_replay();
+    attempt.arm_for_stream(downstream, tries);
+    let end = poll_fn(|cx| attempt.poll_stream(cx, exchange, body, downstream, tries)).await;
+    exchange.request_bytes = body.bytes;
+    exchange.response_bytes = attempt.response.bytes;
+    Ok(attempt.end(exchange, body, head, end))
+}
+
+/// Waits before another attempt; the client may leave meanwhile.
+async fn pause(
+    exchange: &Exchange,
+    downstream: &mut Downstream<'_>,
+    wait: Duration,
+) -> Result<(), Reason> {
+    if wait.is_zero() {
+        return Ok(());
+    }
+    downstream.timer().set_after(wait);
+    poll_fn(|cx| {
+        downstream.poll_gone(cx, &exchange.worker.bulk)?;
+        downstream.timer().poll(cx).map(Ok)
+    })
+    .await
+}
+
+/// What a downstream's requests are sent as.
+pub(crate) async fn protocol(exchange: &Exchange, spoken: Protocol) -> Result<bool, Reason> {
+    let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
+    match config.protocol {
+        UpstreamProtocol::Http1 => Ok(false),
+        UpstreamProtocol::Http2 => Ok(true),
+        UpstreamProtocol::Auto if spoken != Protocol::Http2 => Ok(false),
+        UpstreamProtocol::Auto => {
+            let endpoint = choose(exchange, pool, config, None).await?;
+            endpoint.speaks_h2(Patience { connect: config.connect_timeout, until: None }).await
+        }
+    }
+}
+
+/// Picks an endpoint, and waits for the upstream's first one where none is known yet.
+async fn choose(
+    exchange: &Exchange,
+    pool: &Rc<Pool>,
+    config: &Upstream,
+    failed: Option<&Rc<PooledEndpoint>>,
+) -> Result<Rc<PooledEndpoint>, Reason> {
+    loop {
+        let settled = pool.shared.settled.notified();
+        if let Some(picked) = pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed) {
+            return Ok(picked);
+        }
+        if pool.shared.waits_for_app() {
+            return Err(Reason::AppNotListening);
+        }
+        if pool.shared.is_settled() {
+            let failed = pool.shared.lookup_error().is_some();
+            return Err(if failed { Reason::DnsFailure } else { Reason::NoEndpoint });
+        }
+        timeout(config.connect_timeout, settled).await.map_err(|_| Reason::DnsFailure)?;
+    }
+}
+
+async fn checkout(
+    exchange: &mut Exchange,
+    request: &Request,
+    body: &mut Flow,
+    tries: &mut Tries,
+) -> Result<UpstreamSide, Reason> {
+    let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
+    let (pool, config) = (Rc::clone(pool), Arc::clone(config));
+    let endpoint = choose(exchange, &pool, &config, tries.failed.as_ref()).await?;
+    exchange.set_endpoint(Rc::clone(&endpoint));
+    let patience = Patience { connect: config.connect_timeout, until: tries.deadline };
+    if let Some(head) = &request.h2_head {
+        let lease = endpoint.h2(patience).await?;
+        return UpstreamSide::open_h2(lease, head, body).await;
+    }
+    if !tries.wants_new
+        && !request.facts.is_connect
+        && let Some(lease) = endpoint.take_idle()
+    {
+        tries.reused = true;
+        return Ok(UpstreamSide::h1(lease));
+    }
+    let began = Instant::now();
+    let lease: Lease = endpoint.connect(patience).await?;
+    exchange.times.waited += began.elapsed();
+    tries.reused = lease.reused;
+    Ok(UpstreamSide::h1(lease))
+}
+
+/// A connection to the exchange's upstream for bytes that nobody looks at.
+pub(crate) async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {
+    let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
+    let (pool, config) = (Rc::clone(pool), Arc::clone(config));
+    let endpoint = choose(exchange, &pool, &config, None).await?;
+    exchange.set_endpoint(Rc::clone(&endpoint));
+    endpoint.connect(Patience { connect: config.connect_timeout, until: None }).await
+}
+
+/// The client asked for a tunnel to the endpoint, and there is a connection to it.
+async fn connect_tunnel(
+    exchange: &mut Exchange,
+    side: UpstreamSide,
+    downstream: &mut Downstream<'_>,
+    tries: &Tries,
+) -> Next {
+    exchange.status = 200;
+    let mut greeting = b"HTTP/1.1 200 OK\r\n".to_vec();
+    crate::request::put_line(&mut greeting, "via", exchange.worker.via(exchange.protocol));
+    greeting.extend_from_slice(b"\r\n");
+    run_tunnel(exchange, side, greeting, downstream, tries).await
+}
+
+/// The endpoint accepted another protocol: from here on bytes pass as they are.
+async fn upgraded(
+    exchange: &mut Exchange,
+    attempt: Attempt,
+    downstream: &mut Downstream<'_>,
+    tries: &Tries,
+) -> Next {
+    let greeting = attempt.response.into_unwritten();
+    run_tunnel(exchange, attempt.side, greeting, downstream, tries).await
+}
+
+async fn run_tunnel(
+    exchange: &mut Exchange,
+    side: UpstreamSide,
+    greeting: Vec<u8>,
+    downstream: &mut Downstream<'_>,
+    tries: &Tries,
+) -> Next {
+    exchange.times.head_sent = Some(std::time::Instant::now());
+    let (Downstream::H1(h1), UpstreamSide::H1 { mut lease, mut unread }) = (downstream, side)
+    else {
+        exchange.reason = Some(Reason::Internal);
+        return Next::Close;
+    };
+    let client = End { stream: &mut h1.stream, unread: &mut h1.unread };
+    let server = End { stream: &mut lease.stream, unread: &mut unread };
+    let idle = tries.route.stream_idle_timeout;
+    let worker = Rc::clone(&exchange.worker);
+    let passed = tunnel::run(&worker.bulk, client, server, greeting, (&mut h1.timer, idle)).await;
+    exchange.request_bytes = passed.up;
+    exchange.response_bytes = passed.down;
+    // A side that just closes its connection is how tunnels end.
+    exchange.reason = passed.reason.filter(|reason| *reason == Reason::UpstreamIdleTimeout);
+    Next::Close
+}
+
+/// What is remembered from try to try.
+pub(crate) struct Tries {
+    pub(crate) route: Arc<Route>,
+    breaker: Arc<Breaker>,
+    idempotent: bool,
+    /// The route's timeout, once the request was sent whole.
+    deadline: Option<Instant>,
+    races: u32,
+    failed: Option<Rc<PooledEndpoint>>,
+    /// A kept-alive connection was closed on us: the next attempt uses a new one.
+    wants_new: bool,
+    reused: bool,
+    permit: Option<Permit<Arc<Breaker>>>,
+}
+
+impl Tries {
+    fn new(exchange: &Exchange, request: &Request) -> Result<Self, Reason> {
+        let (Some(route), Some((pool, _))) = (exchange.route(), exchange.pool()) else {
+            return Err(Reason::Internal);
+        };
+        Ok(Self {
+            route: Arc::clone(&route.config),
+            breaker: Arc::clone(&pool.shared.breaker),
+            idempotent: request.idempotent,
+            deadline: None,
+            races: 0,
+            failed: None,
+            wants_new: false,
+            reused: false,
+            permit: None,
+        })
+    }
+
+    fn begin(&mut self, exchange: &mut Exchange) {
+        exchange.attempts = exchange.attempts.saturating_add(1);
+        self.reused = false;
+    }
+
+    /// What follows a failed attempt.
+    pub(crate) fn judge(&mut self, exchange: &Exchange, reason: Reason, body: &Flow) -> Failed {
+        let sent = if body.has_begun() { Sent::Some } else { Sent::Nothing };
+        self.judge_sent(exchange, reason, body, sent)
+    }
+
+    pub(crate) fn judge_sent(
+        &mut self,
+        exchange: &Exchange,
+        reason: Reason,
+        body: &Flow,
+        sent: Sent,
+    ) -> Failed {
+        if let Some(endpoint) = exchange.endpoint() {
+            // Relaxed: a figure for people.
+            endpoint.shared.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        let outcome = Outcome { reason: Some(reason), ..self.outcome(exchange, body, sent) };
+        self.decide(exchange, &outcome).map_or(Failed::Stop(reason), Failed::Retry)
+    }
+
+    /// Whether a response of this status is given up for another attempt, and when.
+    pub(crate) fn judge_status(
+        &mut self,
+        exchange: &Exchange,
+        body: &Flow,
+        status: u16,
+        retry_after: Option<&[u8]>,
+    ) -> Option<Duration> {
+        if !self.route.retry.statuses.contains(&status) {
+            return None;
+        }
+        let retry_after = retry_after.and_then(|v| retry::retry_after(v, SystemTime::now()));
+        let outcome = self.outcome(exchange, body, Sent::Some);
+        let outcome = Outcome { status: Some(status), retry_after, ..outcome };
+        self.decide(exchange, &outcome)
+    }
+
+    fn outcome(&self, exchange: &Exchange, body: &Flow, request_sent: Sent) -> Outcome {
+        Outcome {
+            reason: None,
+            status: None,
+            retry_after: None,
+            response_begun: false,
+            request_sent,
+            reused_connection: self.reused,
+            idempotent: self.idempotent,
+            body_replayable: body.is_replayable(),
+            attempts_so_far: u32::from(exchange.attempts),
+            races_so_far: self.races,
+        }
+    }
+
+    fn decide(&mut self, exchange: &Exchange, outcome: &Outcome) -> Option<Duration> {
+        // The place of the retry that has just failed is free again.
+        self.permit = None;
+        let verdict =
+            retry::verdict(&self.route.retry, outcome, &mut exchange.worker.random.borrow_mut());
+        let wait = match verdict {
+            Verdict::Stop => return None,
+            Verdict::RetryNow => {
+                self.races += 1;
+                self.wants_new = true;
+                exchange.count_retry("keep_alive_race");
+                return Some(Duration::ZERO);
+            }
+            Verdict::RetryAfter(wait) => wait,
+        };
+        if self.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+            return None;
+        }
+        let Some(permit) = Breaker::acquire(Arc::clone(&self.breaker), Resource::Retry) else {
+            exchange.count_retry("budget_spent");
+            return None;
+        };
+        self.permit = Some(permit);
+        self.failed = exchange.endpoint().cloned();
+        exchange.count_retry(outcome.reason.map_or("status", Reason::label));
+        Some(wait)
+    }
+
+    /// By when a response head is due, counted from the end of the request.
+    fn head_deadline(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if self.deadline.is_none() {
+            self.deadline = self.route.timeout.map(|timeout| now + timeout);
+        }
+        let of_try = self.route.try_timeout.map(|timeout| now + timeout);
+        match (self.deadline, of_try) {
+            (Some(all), Some(one)) => Some(all.min(one)),
+            (all, one) => all.or(one),
+        }
+    }
+}
+
+/// One attempt under way.
+pub(crate) struct Attempt {
+    pub(crate) side: UpstreamSide,
+    pub(crate) response: Flow,
+    /// The endpoint takes no more of the request; its response may still come.
+    request_refused: bool,
+    /// The request is complete, and the time for the response runs.
+    awaits_head: bool,
+    /// Body bytes when the timer was set: has anything moved since?
+    seen: u64,
+}
+
+impl Attempt {
+    fn new(side: UpstreamSide, exchange: &Exchange, downstream: &Downstream<'_>) -> Self {
+        let response = match downstream {
+            Downstream::H1(_) => Flow::to_h1(
+                pillion_http1::Framing::Empty,
+                crate::relay::Encoding::Verbatim,
+                exchange.worker.lend(),
+                0,
+            ),
+            Downstream::H2(_) => Flow::to_h2(pillion_http1::Framing::Empty, 0),
+        };
+        Self { side, response, request_refused: false, awaits_head: false, seen: 0 }
+    }
+
+    fn arm_for_head(&mut self, downstream: &mut Downstream<'_>, body: &Flow, tries: &mut Tries) {
+        if !body.is_read() {
+            downstream.timer().set_after(tries.route.stream_idle_timeout);
+            return;
+        }
+        self.awaits_head = true;
+        match tries.head_deadline() {
+            Some(deadline) => downstream.timer().set(deadline),
+            None => downstream.timer().clear(),
+        }
+    }
+
+    fn arm_for_stream(&mut self, downstream: &mut Downstream<'_>, tries: &Tries) {
+        downstream.timer().set_after(tries.route.stream_idle_timeout);
+    }
+
+    /// Sends the request and waits for the head of the response, which is then on its way.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange,
+        request: &Request,
+        body: &mut Flow,
+        downstream: &mut Downstream<'_>,
+        tries: &mut Tries,
+    ) -> Poll<Result<Head, Failed>> {
+        if let Err(reason) = self.poll_request(cx, exchange, body, downstream) {
+            return Poll::Ready(Err(Failed::Stop(reason)));
+        }
+        let head =
+            self.side.poll_head(cx, exchange, request, body, &mut self.response, downstream, tries);
+        if let Poll::Ready(head) = head {
+            return Poll::Ready(head);
+        }
+        if !self.awaits_head && body.is_read() {
+            self.arm_for_head(downstream, body, tries);
+        }
+        if self.awaits_head
+            && let Err(reason) = downstream.poll_gone(cx, &exchange.worker.bulk)
+        {
+            return Poll::Ready(Err(Failed::Stop(reason)));
+        }
+        while downstream.timer().poll(cx).is_ready() {
+            if self.awaits_head {
+                return Poll::Ready(Err(tries.judge(exchange, Reason::UpstreamTimeout, body)));
+            }
+            if body.bytes == self.seen {
+                return Poll::Ready(Err(Failed::Stop(Reason::DownstreamBodyTimeout)));
+            }
+            self.seen = body.bytes;
+            downstream.timer().set_after(tries.route.stream_idle_timeout);
+        }
+        Poll::Pending
+    }
+
+    /// Moves the request body along.
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        body: &mut Flow,
+        downstream: &mut Downstream<'_>,
+    ) -> Result<(), Reason> {
+        if self.request_refused || body.is_done() {
+            return Ok(());
+        }
+        let Some(sink) = self.side.sink() else { return Ok(()) };
+        match downstream.poll_request(cx, &exchange.worker.bulk, body, sink) {
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
+            Poll::Ready(Err(Break::Source)) => Err(Reason::DownstreamAbort),
+            Poll::Ready(Err(Break::Malformed)) => Err(Reason::DownstreamMalformed),
+            Poll::Ready(Err(Break::Sink)) => {
+                // It may have answered before it read everything: the response decides.
+                self.request_refused = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Relays the response body, and what is left of the request's.
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        body: &mut Flow,
+        downstream: &mut Downstream<'_>,
+        tries: &Tries,
+    ) -> Poll<Result<(), Reason>> {
+        self.poll_request(cx, exchange, body, downstream)?;
+        let bulk = &exchange.worker.bulk;
+        if let Some(source) = self.side.source() {
+            match downstream.poll_response(cx, bulk, &mut self.response, source) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(Break::Sink)) => return Poll::Ready(Err(Reason::DownstreamAbort)),
+                Poll::Ready(Err(Break::Source)) => {
+                    return Poll::Ready(Err(Reason::UpstreamTruncated));
+                }
+                Poll::Ready(Err(Break::Malformed)) => {
+                    return Poll::Ready(Err(Reason::UpstreamMalformed));
+                }
+            }
+        }
+        if body.is_read() {
+            downstream.poll_gone(cx, bulk)?;
+        }
+        while downstream.timer().poll(cx).is_ready() {
+            let moved = body.bytes + self.response.bytes;
+            if moved == self.seen {
+                return Poll::Ready(Err(Reason::UpstreamIdleTimeout));
+            }
+            self.seen = moved;
+            downstream.timer().set_after(tries.route.stream_idle_timeout);
+        }
+        Poll::Pending
+    }
+
+    /// What becomes of the two connections.
+    fn end(
+        self,
+        exchange: &mut Exchange,
+        body: &Flow,
+        head: Head,
+        end: Result<(), Reason>,
+    ) -> Next {
+        let Self { side, response, request_refused, .. } = self;
+        exchange.worker.take_back(response.into_buffer());
+        if let Err(reason) = end {
+            exchange.reason = Some(reason);
+            side.abort();
+            return if head.until_close { Next::Reset } else { Next::Close };
+        }
+        let request_done = body.is_done() && !request_refused;
+        if request_done && head.upstream_keep {
+            side.give_back();
+        }
+        match (head.keep, request_done) {
+            (true, true) => Next::KeepAlive,
+            // The client is still sending a body that nobody wants.
+            (_, false) => Next::Linger,
+            (false, true) => Next::Close,
+        }
+    }
+}

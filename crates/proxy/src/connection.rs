@@ -1,0 +1,140 @@
+//! One downstream connection: counted, told what it speaks, and served until it ends.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, Waker, ready};
+
+use pillion_http1::{Preface, is_preface};
+use pillion_model::Reason;
+use pillion_model::snapshot::{Direction, ListenerProtocol};
+use pillion_runtime::access_log::Protocol;
+use tokio::pin;
+
+use crate::Phase;
+use crate::downstream::H1Downstream;
+use crate::state::ListenerState;
+use crate::stream::{Rewound, Stream};
+use crate::timer::Timer;
+use crate::worker::Worker;
+use crate::{http1, http2, tcp};
+
+/// What the exchanges of a connection share. Counts the connection as open until dropped.
+pub(crate) struct Context {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) direction: Direction,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Context {
+    /// `None` where the process holds as many connections as it may.
+    pub(crate) fn open(
+        worker: &Rc<Worker>,
+        direction: Direction,
+        peer: Option<SocketAddr>,
+    ) -> Option<Rc<Self>> {
+        if !worker.enter(direction) {
+            return None;
+        }
+        Some(Rc::new(Self { worker: Rc::clone(worker), direction, peer }))
+    }
+
+    /// The configuration that the next exchange starts with.
+    pub(crate) fn listener(&self) -> Rc<ListenerState> {
+        self.worker.listener(self.direction)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.worker.leave(self.direction);
+    }
+}
+
+/// Closes a connection for which there is no room, with an answer if it can be had for nothing.
+pub(crate) fn refuse(worker: &Worker, direction: Direction, mut stream: Stream) {
+    let reason = Reason::ConnectionLimit;
+    worker.stats.refused(&worker.registry, direction, reason);
+    let facts = reason.facts();
+    let answer = format!(
+        "HTTP/1.1 {} Service Unavailable\r\nproxy-status: pillion; error={}; reason={}\r\n\
+         content-length: 0\r\nconnection: close\r\n\r\n",
+        facts.status, facts.error, facts.label
+    );
+    // A new connection has room for this; if not, it is closed without.
+    drop(stream.poll_write(&mut TaskContext::from_waker(Waker::noop()), answer.as_bytes()));
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
+    let listener = context.listener();
+    if listener.config().protocol == ListenerProtocol::Tcp {
+        tcp::serve(stream, Vec::new(), &context).await;
+        return;
+    }
+    let Some((spoken, read)) = detect(&mut stream, &context, &listener).await else { return };
+    let is_auto = listener.config().protocol == ListenerProtocol::Auto;
+    drop(listener);
+    match spoken {
+        Preface::Http2 => {
+            context.worker.stats.opened(context.direction, Protocol::Http2);
+            Box::pin(http2::serve(Rewound { read, stream }, context)).await;
+        }
+        Preface::NotHttp if is_auto => tcp::serve(stream, read, &context).await,
+        _ => {
+            context.worker.stats.opened(context.direction, Protocol::Http11);
+            http1::serve(H1Downstream::new(stream, read), context).await;
+        }
+    }
+}
+
+/// Reads until it is clear what the client speaks; `None` if it left, took too long, or the drain
+/// came first.
+async fn detect(
+    stream: &mut Stream,
+    context: &Context,
+    listener: &ListenerState,
+) -> Option<(Preface, Vec<u8>)> {
+    let mut timer = Timer::default();
+    timer.set_after(listener.config().idle_timeout);
+    let drained = context.worker.reached(context.direction, Phase::Draining);
+    pin!(drained);
+    let mut read = Vec::new();
+    poll_fn(|cx| {
+        if let Poll::Ready(spoken) = poll_preface(cx, stream, &context.worker, &mut read) {
+            return Poll::Ready(spoken.ok().flatten());
+        }
+        if !read.is_empty() {
+            timer.set_after(listener.config().head_timeout);
+        } else if drained.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        timer.poll(cx).map(|()| None)
+    })
+    .await
+    .map(|spoken| (spoken, read))
+}
+
+/// Ready with what is spoken, or with `None` at the end of the connection.
+fn poll_preface(
+    cx: &mut TaskContext<'_>,
+    stream: &mut Stream,
+    worker: &Worker,
+    read: &mut Vec<u8>,
+) -> Poll<io::Result<Option<Preface>>> {
+    loop {
+        let mut bulk = worker.bulk.borrow_mut();
+        let room = bulk.get_mut(..http1::READ_HEAD).unwrap_or_default();
+        let count = ready!(stream.poll_read(cx, room))?;
+        read.extend_from_slice(room.get(..count).unwrap_or_default());
+        match is_preface(read) {
+            // What ended is served for what it was: half a request is answered as such.
+            undecided @ (Preface::MaybeHttp1 | Preface::MaybeHttp2) if count == 0 => {
+                return Poll::Ready(Ok((!read.is_empty()).then_some(undecided)));
+            }
+            Preface::MaybeHttp1 | Preface::MaybeHttp2 => {}
+            spoken => return Poll::Ready(Ok(Some(spoken))),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! HTTP/1 from clients: request heads read, one exchange after another.
+
+use std::future::{Future as _, poll_fn};
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use pillion_http1::{Fields, Framing, HeadError, Parsed, RequestFacts, Version, parse_request};
+use pillion_model::Reason;
+use pillion_model::snapshot::UpstreamProtocol;
+use pillion_runtime::access_log::Protocol;
+use tokio::pin;
+use tokio::time::Instant;
+
+use crate::Phase;
+use crate::connection::Context;
+use crate::downstream::{Downstream, H1Downstream};
+use crate::exchange::{self, Exchange, Next};
+use crate::relay::{Encoding, Flow};
+use crate::request::{self, Request, View};
+use crate::respond;
+use crate::state::ListenerState;
+
+/// How much is read at once where a request head may come.
+pub(crate) const READ_HEAD: usize = 64 * 1024;
+/// A client that is still sending gets this long, and may send this much, to read our last answer
+/// before the connection is reset under it.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A request whose head was read.
+struct Begun {
+    exchange: Exchange,
+    request: Request,
+    body: Flow,
+    verdict: Result<(), Reason>,
+}
+
+/// What came of waiting for a request.
+enum Arrived {
+    Request(Box<Begun>),
+    /// Something that is no request.
+    Refused(Reason),
+    /// Nothing more will come.
+    End,
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(mut h1: H1Downstream, context: Rc<Context>) {
+    let mut served: u64 = 0;
+    loop {
+        let listener = context.listener();
+        let next = match next_request(&mut h1, &context, &listener, served).await {
+            Arrived::End => return,
+            Arrived::Refused(reason) => {
+                Box::pin(refuse(&mut h1, &context, &listener, reason)).await
+            }
+            Arrived::Request(begun) => {
+                drop(listener);
+                let Begun { exchange, request, body, verdict } = *begun;
+                let mut downstream = Downstream::H1(&mut h1);
+                // Boxed: between exchanges a connection keeps nothing of this.
+                Box::pin(exchange::run(exchange, request, verdict, body, &mut downstream)).await
+            }
+        };
+        match next {
+            Next::KeepAlive => served += 1,
+            Next::Close => return,
+            Next::Reset => return h1.stream.reset_on_close(),
+            Next::Linger => return linger(&mut h1, &context).await,
+        }
+    }
+}
+
+async fn refuse(
+    h1: &mut H1Downstream,
+    context: &Context,
+    listener: &Rc<ListenerState>,
+    reason: Reason,
+) -> Next {
+    let mut exchange = Exchange::new(&context.worker, listener, Protocol::Http11, context.peer);
+    respond::refuse_unread(&mut exchange, reason, h1).await
+}
+
+/// Waits for the next request; the first wait was over when the protocol was told.
+async fn next_request(
+    h1: &mut H1Downstream,
+    context: &Context,
+    listener: &Rc<ListenerState>,
+    served: u64,
+) -> Arrived {
+    let config = listener.config();
+    let drained = context.worker.reached(context.direction, Phase::Draining);
+    pin!(drained);
+    let mut head_began = false;
+    let mut reader = HeadReader { context, listener, served, parsed: 0 };
+    h1.timer.set_after(config.idle_timeout);
+    poll_fn(|cx| {
+        if let Poll::Ready(arrived) = reader.poll(cx, h1) {
+            return Poll::Ready(arrived);
+        }
+        if !h1.unread.is_empty() {
+            if !head_began {
+                head_began = true;
+                h1.timer.set(Instant::now() + config.head_timeout);
+            }
+            return h1.timer.poll(cx).map(|()| Arrived::Refused(Reason::DownstreamHeadTimeout));
+        }
+        if drained.as_mut().poll(cx).is_ready() || h1.timer.poll(cx).is_ready() {
+            return Poll::Ready(Arrived::End);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+struct HeadReader<'a> {
+    context: &'a Context,
+    listener: &'a Rc<ListenerState>,
+    served: u64,
+    /// Bytes of `unread` that are known to be no whole head.
+    parsed: usize,
+}
+
+impl HeadReader<'_> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>, h1: &mut H1Downstream) -> Poll<Arrived> {
+        if h1.unread.len() > self.parsed {
+            let data = mem::take(&mut h1.unread);
+            if let Some(arrived) = self.take(&data, h1) {
+                return Poll::Ready(arrived);
+            }
+        }
+        loop {
+            let mut bulk = self.context.worker.bulk.borrow_mut();
+            let room = bulk.get_mut(..READ_HEAD).unwrap_or_default();
+            let count = match ready!(h1.stream.poll_read(cx, room)) {
+                Ok(count) if count > 0 => count,
+                _ if h1.unread.is_empty() => return Poll::Ready(Arrived::End),
+                // Half a request: nobody is left to be told, but it is counted.
+                _ => return Poll::Ready(Arrived::Refused(Reason::DownstreamAbort)),
+            };
+            let fresh = room.get(..count).unwrap_or_default();
+            let arrived = if h1.unread.is_empty() {
+                self.take(fresh, h1)
+            } else {
+                let mut data = mem::take(&mut h1.unread);
+                data.extend_from_slice(fresh);
+                self.take(&data, h1)
+            };
+            if let Some(arrived) = arrived {
+                return Poll::Ready(arrived);
+            }
+        }
+    }
+
+    /// Reads a request from the start of `data`, and leaves in `unread` what comes after it; all of
+    /// it if there is no whole head.
+    fn take(&mut self, data: &[u8], h1: &mut H1Downstream) -> Option<Arrived> {
+        let limits = self.context.worker.head_limits(self.listener);
+        let mut fields = Fields::new();
+        let head = match parse_request(data, &limits, &mut fields) {
+            Ok(Parsed::Complete(head)) => head,
+            Ok(Parsed::Partial) => {
+                self.parsed = data.len();
+                h1.unread.extend_from_slice(data);
+                return None;
+            }
+            Err(error) => {
+                self.context.worker.say_malformed("request", &error);
+                return Some(Arrived::Refused(refusal(error)));
+            }
+        };
+        let listener = self.listener;
+        let protocol = match head.version {
+            Version::Http10 => Protocol::Http10,
+            Version::Http11 => Protocol::Http11,
+        };
+        let mut exchange =
+            Exchange::new(&self.context.worker, listener, protocol, self.context.peer);
+        let most = listener.snapshot.limits.requests_per_connection;
+        let is_last = most > 0 && self.served + 1 >= most;
+        let view = View {
+            method: head.method,
+            authority: head.authority,
+            path: head.path,
+            fields: head.fields,
+            drop: head.drop,
+            raw: data.get(..head.len),
+            facts: RequestFacts {
+                is_head: head.method == b"HEAD",
+                is_connect: head.method == b"CONNECT",
+                upgrade: head.upgrade,
+            },
+            keep_alive: head.keep_alive && !is_last,
+        };
+        let rest = data.get(head.len..).unwrap_or_default();
+        let (request, mut body, verdict) = begin(&mut exchange, &view, head.body);
+        match body.preload(rest) {
+            Ok(taken) => h1.unread.extend_from_slice(rest.get(taken..).unwrap_or_default()),
+            Err(_) => return Some(Arrived::Refused(Reason::DownstreamMalformed)),
+        }
+        Some(Arrived::Request(Box::new(Begun { exchange, request, body, verdict })))
+    }
+}
+
+/// Decides about a request and writes the head that goes upstream.
+fn begin(
+    exchange: &mut Exchange,
+    view: &View<'_>,
+    framing: Framing,
+) -> (Request, Flow, Result<(), Reason>) {
+    let mut out = exchange.worker.lend();
+    let (plan, verdict) = request::plan(exchange, view);
+    let replay = exchange.replay();
+    let to_h2 =
+        exchange.pool().is_some_and(|(_, config)| config.protocol == UpstreamProtocol::Http2);
+    if verdict.is_ok() && to_h2 {
+        let (head, verdict) = match request::to_h2(exchange, view, &plan) {
+            Ok(head) => (Some(head), Ok(())),
+            Err(reason) => (None, Err(reason)),
+        };
+        exchange.worker.take_back(out);
+        let mut body = Flow::to_h2(framing, replay);
+        if body.is_read() {
+            body.set_empty();
+        }
+        return (request::facts(view, plan, exchange, head), body, verdict);
+    }
+    if verdict.is_ok() {
+        request::write_h1(&mut out, exchange, view, &plan, false);
+    }
+    let body = Flow::to_h1(framing, Encoding::Verbatim, out, replay);
+    (request::facts(view, plan, exchange, None), body, verdict)
+}
+
+fn refusal(error: HeadError) -> Reason {
+    match error {
+        HeadError::Malformed(_) => Reason::DownstreamMalformed,
+        HeadError::TooLarge | HeadError::TooManyFields => Reason::DownstreamHeadTooLarge,
+        HeadError::Unsupported(_) => Reason::DownstreamUnsupported,
+    }
+}
+
+/// Lets the client read our last answer: a connection that is closed while bytes are on their way
+/// to us is reset, and the reset may overtake the answer (RFC 9112 §9.6).
+async fn linger(h1: &mut H1Downstream, context: &Context) {
+    let mut left = LINGER_BYTES;
+    h1.timer.set_after(LINGER);
+    poll_fn(|cx| {
+        // An end that cannot be told need not be.
+        if h1.stream.poll_shutdown(cx).is_pending() {
+            return h1.timer.poll(cx);
+        }
+        loop {
+            let mut bulk = context.worker.bulk.borrow_mut();
+            match h1.stream.poll_read(cx, &mut bulk) {
+                Poll::Ready(Ok(count)) if count > 0 && count < left => left -= count,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return h1.timer.poll(cx),
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,376 @@
+//! A worker's own connections to one upstream: taken, given back, swept.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use pillion_model::Reason;
+use pillion_model::snapshot::Upstream;
+use pillion_traffic::balance::{self, Load};
+use pillion_traffic::breaker::{Breaker, Permit};
+use pillion_traffic::random::Random;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Endpoint, H2Knowledge, SharedUpstream, Target};
+use crate::h2_settings;
+use crate::stream::Stream;
+
+/// What a worker keeps for one upstream.
+pub(crate) struct Pool {
+    pub(crate) shared: Arc<SharedUpstream>,
+    version: Cell<u64>,
+    endpoints: RefCell<Rc<[Rc<PooledEndpoint>]>>,
+    cursor: Cell<usize>,
+    /// Whether other workers have pools of their own for this upstream.
+    has_siblings: bool,
+}
+
+/// What a worker keeps for one endpoint.
+pub(crate) struct PooledEndpoint {
+    pub(crate) shared: Arc<Endpoint>,
+    upstream: Arc<SharedUpstream>,
+    idle: RefCell<Vec<Idle>>,
+    h2: RefCell<Vec<Rc<H2Connection>>>,
+    h2_connecting: Cell<bool>,
+    h2_connected: Notify,
+    has_siblings: bool,
+}
+
+impl Load for PooledEndpoint {
+    fn in_flight(&self) -> u32 {
+        // Relaxed: a load that is a moment old balances as well.
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn is_usable(&self) -> bool {
+        true
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(shared: Arc<SharedUpstream>, has_siblings: bool) -> Self {
+        Self {
+            shared,
+            version: Cell::new(0),
+            endpoints: RefCell::new(Rc::new([])),
+            cursor: Cell::new(0),
+            has_siblings,
+        }
+    }
+
+    /// The endpoints of this moment; the connections of those that stay are kept.
+    pub(crate) fn endpoints(&self) -> Rc<[Rc<PooledEndpoint>]> {
+        let version = self.shared.version();
+        if self.version.get() != version {
+            let old = self.endpoints.replace(Rc::new([]));
+            let list: Vec<_> = self
+                .shared
+                .endpoints()
+                .into_iter()
+                .map(|endpoint| {
+                    let known = old.iter().find(|known| Arc::ptr_eq(&known.shared, &endpoint));
+                    known.cloned().unwrap_or_else(|| Rc::new(self.pooled(endpoint)))
+                })
+                .collect();
+            *self.endpoints.borrow_mut() = list.into();
+            self.version.set(version);
+        }
+        Rc::clone(&self.endpoints.borrow())
+    }
+
+    fn pooled(&self, shared: Arc<Endpoint>) -> PooledEndpoint {
+        PooledEndpoint {
+            shared,
+            upstream: Arc::clone(&self.shared),
+            idle: RefCell::default(),
+            h2: RefCell::default(),
+            h2_connecting: Cell::new(false),
+            h2_connected: Notify::new(),
+            has_siblings: self.has_siblings,
+        }
+    }
+
+    /// The endpoint for the next attempt; another than `failed` where there is one.
+    pub(crate) fn pick(
+        &self,
+        config: &Upstream,
+        random: &mut Random,
+        failed: Option<&Rc<PooledEndpoint>>,
+    ) -> Option<Rc<PooledEndpoint>> {
+        let endpoints = self.endpoints();
+        if let [only] = &*endpoints {
+            return Some(Rc::clone(only));
+        }
+        let avoid = failed.and_then(|failed| endpoints.iter().position(|e| Rc::ptr_eq(e, failed)));
+        let mut cursor = self.cursor.get();
+        let picked = balance::pick(config.balance, &endpoints, &mut cursor, random, avoid);
+        self.cursor.set(cursor);
+        picked.and_then(|at| endpoints.get(at).cloned())
+    }
+
+    /// Whether it holds no connection at all.
+    pub(crate) fn is_unused(&self) -> bool {
+        let endpoints = self.endpoints.borrow();
+        endpoints.iter().all(|e| e.idle.borrow().is_empty() && e.h2.borrow().is_empty())
+    }
+
+    /// Drops connections that were idle for too long or that their peer has closed.
+    pub(crate) fn sweep(&self, idle_timeout: Duration, now: Instant) {
+        for endpoint in self.endpoints().iter() {
+            endpoint
+                .idle
+                .borrow_mut()
+                .retain(|idle| now - idle.since < idle_timeout && !idle.stream.is_stale());
+            endpoint.h2.borrow_mut().retain(|connection| {
+                let is_idle = connection.active.get() == 0;
+                !connection.closed.get()
+                    && !(is_idle && now - connection.last_used.get() >= idle_timeout)
+            });
+        }
+    }
+}
+
+/// A place among the upstream's connections; tells those who wait when it comes free.
+struct Slot {
+    permit: Option<Permit<Arc<Breaker>>>,
+    upstream: Arc<SharedUpstream>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        if self.upstream.breaker.counts().pending > 0 {
+            self.upstream.slot_freed.notify_one();
+        }
+    }
+}
+
+struct Idle {
+    stream: Stream,
+    slot: Slot,
+    since: Instant,
+}
+
+/// An HTTP/1 connection that belongs to one exchange until it is given back.
+pub(crate) struct Lease {
+    pub(crate) stream: Stream,
+    /// Whether it served an exchange before: then its peer may be closing it just now.
+    pub(crate) reused: bool,
+    endpoint: Rc<PooledEndpoint>,
+    slot: Slot,
+}
+
+impl Lease {
+    /// Keeps the connection for another exchange. Only sound when both messages were complete.
+    pub(crate) fn give_back(self, now: Instant) {
+        let Self { stream, endpoint, slot, .. } = self;
+        let waiting = slot.upstream.breaker.counts().pending > 0;
+        if waiting && endpoint.has_siblings {
+            // Someone may wait for a slot on another worker, which cannot use our connection.
+            return;
+        }
+        let upstream = Arc::clone(&slot.upstream);
+        endpoint.idle.borrow_mut().push(Idle { stream, slot, since: now });
+        if waiting {
+            upstream.slot_freed.notify_one();
+        }
+    }
+}
+
+/// Bounds of one checkout.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) connect: Duration,
+    pub(crate) until: Option<Instant>,
+}
+
+impl PooledEndpoint {
+    /// An unused connection that still looks alive, the one used last first.
+    pub(crate) fn take_idle(self: &Rc<Self>) -> Option<Lease> {
+        loop {
+            let Idle { stream, slot, .. } = self.idle.borrow_mut().pop()?;
+            if !stream.is_stale() {
+                return Some(Lease { stream, reused: true, endpoint: Rc::clone(self), slot });
+            }
+        }
+    }
+
+    /// A new connection; waits for a slot where the upstream has none free.
+    pub(crate) async fn connect(self: &Rc<Self>, patience: Patience) -> Result<Lease, Reason> {
+        match self.slot(patience).await? {
+            Waited::Slot(slot) => {
+                let stream = open(&self.shared.target, patience).await?;
+                Ok(Lease { stream, reused: false, endpoint: Rc::clone(self), slot })
+            }
+            Waited::Idle(lease) => Ok(lease),
+        }
+    }
+
+    async fn slot(self: &Rc<Self>, patience: Patience) -> Result<Waited, Reason> {
+        if let Some(slot) = self.try_slot() {
+            return Ok(Waited::Slot(slot));
+        }
+        let _waiting = self.upstream.breaker.try_pending().ok_or(Reason::UpstreamPendingLimit)?;
+        let deadline = Instant::now() + patience.connect;
+        let deadline = patience.until.map_or(deadline, |until| until.min(deadline));
+        loop {
+            let freed = self.upstream.slot_freed.notified();
+            if let Some(lease) = self.take_idle() {
+                return Ok(Waited::Idle(lease));
+            }
+            if let Some(slot) = self.try_slot() {
+                return Ok(Waited::Slot(slot));
+            }
+            timeout_at(deadline, freed).await.map_err(|_| Reason::UpstreamConnectionLimit)?;
+        }
+    }
+
+    fn try_slot(&self) -> Option<Slot> {
+        let permit = self.upstream.breaker.try_connection()?;
+        Some(Slot { permit: Some(permit), upstream: Arc::clone(&self.upstream) })
+    }
+
+    /// A place for one stream on an HTTP/2 connection, opened if there is none with room.
+    pub(crate) async fn h2(self: &Rc<Self>, patience: Patience) -> Result<H2Lease, Reason> {
+        loop {
+            if let Some(lease) = self.h2_with_room() {
+                return Ok(lease);
+            }
+            if self.h2_connecting.get() {
+                // One connection at a time is opened; the others see whether it has room for them.
+                self.h2_connected.notified().await;
+                continue;
+            }
+            self.h2_connecting.set(true);
+            let _done = Connecting(self);
+            let lease = self.connect(patience).await?;
+            let connection = h2_handshake(lease).await?;
+            self.h2.borrow_mut().push(connection);
+        }
+    }
+
+    fn h2_with_room(&self) -> Option<H2Lease> {
+        let mut connections = self.h2.borrow_mut();
+        connections.retain(|connection| !connection.closed.get());
+        let open = connections.iter().find(|connection| {
+            connection.active.get() < connection.send.borrow().current_max_send_streams()
+        })?;
+        open.active.set(open.active.get() + 1);
+        open.last_used.set(Instant::now());
+        Some(H2Lease { connection: Rc::clone(open) })
+    }
+
+    /// Whether the endpoint speaks HTTP/2 with prior knowledge: asked once, on a connection of its
+    /// own, by what it answers to a connection preface (RFC 9113 §3.4: SETTINGS come first).
+    pub(crate) async fn speaks_h2(self: &Rc<Self>, patience: Patience) -> Result<bool, Reason> {
+        match self.shared.h2() {
+            H2Knowledge::Speaks => return Ok(true),
+            H2Knowledge::Refuses => return Ok(false),
+            H2Knowledge::Unknown => {}
+        }
+        let mut lease = self.connect(patience).await?;
+        let speaks = timeout(patience.connect, h2_settings::probe(&mut lease.stream)).await;
+        let speaks = matches!(speaks, Ok(Ok(true)));
+        self.shared.learn_h2(speaks);
+        Ok(speaks)
+    }
+}
+
+struct Connecting<'a>(&'a PooledEndpoint);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.h2_connecting.set(false);
+        self.0.h2_connected.notify_waiters();
+    }
+}
+
+enum Waited {
+    Slot(Slot),
+    Idle(Lease),
+}
+
+/// One HTTP/2 connection to an endpoint.
+pub(crate) struct H2Connection {
+    send: RefCell<SendRequest<Bytes>>,
+    active: Cell<usize>,
+    closed: Cell<bool>,
+    last_used: Cell<Instant>,
+}
+
+/// A place for one stream, until dropped.
+pub(crate) struct H2Lease {
+    connection: Rc<H2Connection>,
+}
+
+impl H2Lease {
+    /// A handle that can open the stream.
+    pub(crate) fn sender(&self) -> SendRequest<Bytes> {
+        self.connection.send.borrow().clone()
+    }
+}
+
+impl Drop for H2Lease {
+    fn drop(&mut self) {
+        self.connection.active.set(self.connection.active.get().saturating_sub(1));
+        self.connection.last_used.set(Instant::now());
+    }
+}
+
+async fn h2_handshake(lease: Lease) -> Result<Rc<H2Connection>, Reason> {
+    let Lease { stream, slot, .. } = lease;
+    let (send, driver) = h2_settings::client()
+        .handshake::<_, Bytes>(stream)
+        .await
+        .map_err(|_| Reason::UpstreamConnectFailed)?;
+    let connection = Rc::new(H2Connection {
+        send: RefCell::new(send),
+        active: Cell::new(0),
+        closed: Cell::new(false),
+        last_used: Cell::new(Instant::now()),
+    });
+    let watched = Rc::downgrade(&connection);
+    drop(spawn_local(async move {
+        // Its streams report what went wrong with them; here it only matters that it ended.
+        drop(driver.await);
+        if let Some(connection) = watched.upgrade() {
+            connection.closed.set(true);
+        }
+        drop(slot);
+    }));
+    Ok(connection)
+}
+
+async fn open(target: &Target, patience: Patience) -> Result<Stream, Reason> {
+    let connecting = async {
+        match target {
+            Target::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Target::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        }
+    };
+    match timeout(patience.connect, connecting).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(connect_reason(&error)),
+        Err(_) => Err(Reason::UpstreamConnectTimeout),
+    }
+}
+
+fn connect_reason(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Reason::UpstreamConnectRefused,
+        io::ErrorKind::TimedOut => Reason::UpstreamConnectTimeout,
+        _ => Reason::UpstreamConnectFailed,
+    }
+}

@@ -1,0 +1,330 @@
+//! A worker: one thread, one single-threaded runtime, and everything that its connections share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use pillion_http1::{HeadError, Limits};
+use pillion_model::Reason;
+use pillion_model::snapshot::{
+    Balance, Direction, EndpointSource, Upstream, UpstreamLimits, UpstreamProtocol,
+};
+use pillion_runtime::access_log::{AccessLog, AccessWriter, Protocol};
+use pillion_runtime::metrics::Registry;
+use pillion_runtime::say;
+use pillion_traffic::random::Random;
+use pillion_traffic::{hops, route};
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::exchange::unix_us_now;
+use crate::listener::{self, Share};
+use crate::metrics::WorkerStats;
+use crate::relay::{BULK, Bulk};
+use crate::state::{ListenerState, State};
+use crate::upstream::Pool;
+use crate::{Orders, Phase, Shared};
+
+/// How long a line of the access log may wait for others.
+const LOG_DELAY: Duration = Duration::from_millis(100);
+/// How often unused connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Small buffers that are kept for the next exchange, and the largest of them.
+const BUFFERS_KEPT: usize = 64;
+const BUFFER_MAX: usize = 16 * 1024;
+
+/// The upstream settings of hosts that requests name.
+const HOST_LIMITS: UpstreamLimits = UpstreamLimits {
+    connections: 1024,
+    pending: 1024,
+    requests: 8192,
+    retry_percent: 20,
+    retry_min: 3,
+};
+const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const HOST_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a worker is started with.
+pub(crate) struct Start {
+    pub(crate) number: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) orders: watch::Receiver<Orders>,
+    pub(crate) listeners: Vec<Share>,
+    pub(crate) registry: Registry,
+    pub(crate) access_log: AccessLog,
+    pub(crate) seed: u64,
+}
+
+/// What the connections of one worker share; never leaves its thread.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    pub(crate) registry: Registry,
+    pub(crate) stats: WorkerStats,
+    pub(crate) log: RefCell<AccessWriter>,
+    log_waits: Notify,
+    log_told: Cell<bool>,
+    pub(crate) random: RefCell<Random>,
+    pub(crate) bulk: Bulk,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    state: RefCell<Rc<State>>,
+    hosts: RefCell<HashMap<Box<str>, Rc<Pool>>>,
+    host_config: Arc<Upstream>,
+    phases: Cell<[Phase; 2]>,
+    phase_changed: Notify,
+    pseudonym: Box<str>,
+    /// `via` values by protocol version: 1.0, 1.1, 2.
+    via: [Box<[u8]>; 3],
+    /// A moment on both clocks, so that one reading of the steady one dates a log line.
+    epoch: (Instant, u64),
+}
+
+/// Starts a worker's thread.
+///
+/// # Errors
+/// No thread or no runtime can be had.
+pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let name = format!("pillion-worker-{}", start.number);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, serve(start));
+        // The tasks that are left are dropped here, and record their exchanges as cut.
+        drop(local);
+    })
+}
+
+async fn serve(start: Start) {
+    let Start { number, shared, mut orders, listeners, registry, access_log, seed } = start;
+    let first = orders.borrow_and_update().clone();
+    let state = State::new(&first.applied, None, shared.workers > 1);
+    let mut random = Random::new(seed.wrapping_add(number as u64));
+    // The same on all workers: a request that comes back may come to another one.
+    let pseudonym = format!("pillion-{:08x}", Random::new(seed).next() >> 32);
+    let worker = Rc::new(Worker {
+        stats: WorkerStats::new(&registry),
+        log: RefCell::new(access_log.writer()),
+        log_waits: Notify::new(),
+        log_told: Cell::new(false),
+        bulk: RefCell::new(vec![0; BULK].into_boxed_slice()),
+        buffers: RefCell::default(),
+        state: RefCell::new(Rc::new(state)),
+        hosts: RefCell::default(),
+        host_config: Arc::new(host_config()),
+        phases: Cell::new([first.inbound, first.outbound]),
+        phase_changed: Notify::new(),
+        via: ["1.0", "1.1", "2"].map(|v| format!("{v} {pseudonym}").into_bytes().into()),
+        pseudonym: pseudonym.into(),
+        epoch: (Instant::now(), unix_us_now()),
+        random: RefCell::new(Random::new(random.next())),
+        shared,
+        registry,
+    });
+    for share in listeners {
+        drop(spawn_local(accept(Rc::clone(&worker), share)));
+    }
+    drop(spawn_local(flush_log(Rc::clone(&worker))));
+    drop(spawn_local(sweep(Rc::clone(&worker))));
+    obey(&worker, &mut orders).await;
+    worker.log.borrow_mut().flush();
+}
+
+async fn accept(worker: Rc<Worker>, share: Share) {
+    if let Err(error) = listener::run(worker, share).await {
+        say!(Error, "a worker cannot use a listening socket", error = error);
+    }
+}
+
+/// Follows the orders until they are to stop, or nobody is left to give any.
+async fn obey(worker: &Worker, orders: &mut watch::Receiver<Orders>) {
+    let mut applied = Arc::as_ptr(&orders.borrow().applied);
+    while orders.changed().await.is_ok() {
+        let now = orders.borrow_and_update().clone();
+        if Arc::as_ptr(&now.applied) != applied {
+            applied = Arc::as_ptr(&now.applied);
+            let has_siblings = worker.shared.workers > 1;
+            let state = State::new(&now.applied, Some(&worker.state()), has_siblings);
+            *worker.state.borrow_mut() = Rc::new(state);
+        }
+        worker.phases.set([now.inbound, now.outbound]);
+        worker.phase_changed.notify_waiters();
+        if now.inbound == Phase::Stopping {
+            return;
+        }
+    }
+}
+
+/// Hands lines over soon after the first of them, and sleeps while there is none.
+async fn flush_log(worker: Rc<Worker>) {
+    loop {
+        worker.log_waits.notified().await;
+        time::sleep(LOG_DELAY).await;
+        worker.log_told.set(false);
+        worker.log.borrow_mut().flush();
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        let state = worker.state();
+        for (pool, config) in state.pools.iter().zip(&state.snapshot.upstreams) {
+            pool.sweep(config.idle_timeout, now);
+        }
+        worker.hosts.borrow_mut().retain(|_, pool| {
+            pool.sweep(HOST_IDLE_TIMEOUT, now);
+            Rc::strong_count(pool) > 1 || !pool.is_unused()
+        });
+    }
+}
+
+fn host_config() -> Upstream {
+    Upstream {
+        name: "host".into(),
+        endpoints: Vec::<EndpointSource>::new(),
+        protocol: UpstreamProtocol::Auto,
+        balance: Balance::LeastRequest,
+        connect_timeout: HOST_CONNECT_TIMEOUT,
+        idle_timeout: HOST_IDLE_TIMEOUT,
+        limits: HOST_LIMITS,
+    }
+}
+
+impl Worker {
+    fn state(&self) -> Rc<State> {
+        Rc::clone(&self.state.borrow())
+    }
+
+    pub(crate) fn listener(&self, direction: Direction) -> Rc<ListenerState> {
+        Rc::clone(self.state.borrow().listener(direction))
+    }
+
+    /// Counts a new connection, if there is room for it.
+    pub(crate) fn enter(&self, direction: Direction) -> bool {
+        let limit = self.state.borrow().snapshot.limits.connections;
+        let open = self.shared.open(Direction::Inbound) + self.shared.open(Direction::Outbound);
+        if open >= limit {
+            return false;
+        }
+        // Relaxed: a limit that two workers may pass by one is a limit still.
+        self.shared.count(direction).fetch_add(1, Ordering::Relaxed);
+        self.stats.connections(direction, 1);
+        true
+    }
+
+    pub(crate) fn leave(&self, direction: Direction) {
+        self.stats.connections(direction, -1);
+        self.shared.count(direction).fetch_sub(1, Ordering::Relaxed);
+        if self.is_draining(direction) {
+            self.shared.connection_ended.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_draining(&self, direction: Direction) -> bool {
+        self.phase(direction) >= Phase::Draining
+    }
+
+    fn phase(&self, direction: Direction) -> Phase {
+        let [inbound, outbound] = self.phases.get();
+        match direction {
+            Direction::Inbound => inbound,
+            Direction::Outbound => outbound,
+        }
+    }
+
+    /// Waits until `direction` has come as far as `phase`.
+    pub(crate) async fn reached(&self, direction: Direction, phase: Phase) {
+        loop {
+            let changed = self.phase_changed.notified();
+            if self.phase(direction) >= phase {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// An empty buffer, to be given back.
+    pub(crate) fn lend(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn take_back(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS_KEPT && (1..=BUFFER_MAX).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// The pool for the host that a request names.
+    pub(crate) fn host(&self, authority: &[u8]) -> Result<(Rc<Pool>, Arc<Upstream>), Reason> {
+        let malformed = || Reason::DownstreamMalformed;
+        let authority = std::str::from_utf8(authority).map_err(|_| malformed())?;
+        if let Some(pool) = self.hosts.borrow().get(authority) {
+            return Ok((Rc::clone(pool), Arc::clone(&self.host_config)));
+        }
+        let host = std::str::from_utf8(route::host_of(authority.as_bytes()));
+        let host = host.map_err(|_| malformed())?.to_ascii_lowercase();
+        let after = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+        let port = match after.and_then(|at| authority.get(at + 1..)) {
+            None | Some("") => 80,
+            Some(port) => port.parse().map_err(|_| malformed())?,
+        };
+        if host.is_empty() {
+            return Err(malformed());
+        }
+        let limit = self.state.borrow().snapshot.limits.hosts;
+        let shared = self.shared.upstreams.host(&host, port, HOST_LIMITS, limit);
+        let shared = shared.ok_or(Reason::UpstreamConnectionLimit)?;
+        let pool = Rc::new(Pool::new(shared, self.shared.workers > 1));
+        self.hosts.borrow_mut().insert(authority.into(), Rc::clone(&pool));
+        Ok((pool, Arc::clone(&self.host_config)))
+    }
+
+    /// The value of `via` for a message that came in this protocol (RFC 9110 §7.6.3).
+    pub(crate) fn via(&self, protocol: Protocol) -> &[u8] {
+        let [http10, http11, http2] = &self.via;
+        match protocol {
+            Protocol::Http10 => http10,
+            Protocol::Http11 | Protocol::Tcp => http11,
+            Protocol::Http2 => http2,
+        }
+    }
+
+    /// Whether a `via` value says that the message was here before.
+    pub(crate) fn is_own_via(&self, value: &[u8]) -> bool {
+        hops::via_contains(value, self.pseudonym.as_bytes())
+    }
+
+    /// Microseconds since 1970 of a moment on the steady clock.
+    pub(crate) fn unix_us(&self, moment: Instant) -> u64 {
+        let (then, unix_us) = self.epoch;
+        let since = moment.saturating_duration_since(then).as_micros();
+        unix_us.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn head_limits(&self, listener: &ListenerState) -> Limits {
+        let limits = &listener.snapshot.limits;
+        Limits { head_bytes: limits.head_bytes, head_fields: limits.head_fields }
+    }
+
+    /// Says which rule a peer broke; the response and the metric only know that one was.
+    pub(crate) fn say_malformed(&self, what: &str, error: &HeadError) {
+        say!(Debug, "refused a malformed {what}", rule = error);
+    }
+
+    /// A line of the access log waits to be handed over.
+    pub(crate) fn log_later(&self) {
+        if !self.log_told.replace(true) {
+            self.log_waits.notify_one();
+        }
+    }
+}
