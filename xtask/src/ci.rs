@@ -6,6 +6,9 @@ use std::time::Instant;
 use crate::failure::Failure;
 use crate::{arguments, docs, program, setup, suite, tidy, workspace};
 
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u32 = 10;
+
 /// One thing that a change has to pass.
 struct Step {
     name: &'static str,
@@ -13,7 +16,7 @@ struct Step {
     fix: &'static str,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "fmt", run: fmt, fix: "cargo fmt --all" },
     Step { name: "tidy", run: tidy::check, fix: "docs/STYLE.md explains each rule" },
     Step {
@@ -27,6 +30,7 @@ const STEPS: [Step; 7] = [
         run: || suite::command(&[]),
         fix: "cargo test -p CRATE NAME repeats one test",
     },
+    Step { name: "fuzz", run: fuzz, fix: "fuzz/artifacts holds the input that failed" },
     Step { name: "docs", run: docs::check, fix: "cargo xtask docs" },
     Step { name: "release", run: release, fix: "cargo build --release" },
 ];
@@ -70,6 +74,22 @@ fn deny() -> Result<(), Failure> {
     let mut command = Command::new(setup::cargo_deny()?);
     command.current_dir(workspace::root());
     program::run(command.args(["--log-level", "error", "check", "bans", "licenses", "sources"]))
+}
+
+/// A short run of every fuzz target, enough to see that each still builds and finds nothing at
+/// once. cargo-fuzz asks for options of the compiler that are not stable yet.
+fn fuzz() -> Result<(), Failure> {
+    let cargo_fuzz = || {
+        let mut command = Command::new(setup::cargo_fuzz()?);
+        command.current_dir(workspace::root()).env("RUSTC_BOOTSTRAP", "1").arg("fuzz");
+        Ok::<_, Failure>(command)
+    };
+    let targets = program::output(cargo_fuzz()?.arg("list"))?;
+    for target in targets.lines() {
+        let limit = format!("-max_total_time={FUZZ_SECONDS}");
+        program::run(cargo_fuzz()?.args(["run", target, "--", "-verbosity=0", &limit]))?;
+    }
+    Ok(())
 }
 
 fn release() -> Result<(), Failure> {

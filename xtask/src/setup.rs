@@ -12,7 +12,6 @@ use crate::{arguments, workspace};
 
 /// Installs Debian packages without starting the services that they bring.
 const INSTALL_PACKAGES: &str = include_str!("setup/install-packages.sh");
-const CARGO_DENY: &str = "0.20.2";
 
 /// A program, and the Debian package that brings it.
 struct Tool {
@@ -75,16 +74,27 @@ pub(crate) fn envoy() -> Result<PathBuf, Failure> {
 
 /// The pinned cargo-deny; compiled on first use, which takes about two minutes.
 pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
-    let folder = workspace::cache()?.join(format!("cargo-deny-{CARGO_DENY}"));
-    let file = folder.join("bin/cargo-deny");
+    cargo_tool("cargo-deny", "0.20.2")
+}
+
+/// The pinned cargo-fuzz; compiled on first use, which takes about a minute.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf, Failure> {
+    cargo_tool("cargo-fuzz", "0.13.2")
+}
+
+/// Compiles a program from the registry, once, into a folder of its own.
+fn cargo_tool(name: &str, version: &str) -> Result<PathBuf, Failure> {
+    let folder = workspace::cache()?.join(format!("{name}-{version}"));
+    let file = folder.join("bin").join(name);
     if !file.is_file() {
-        println!("setup: compiling cargo-deny {CARGO_DENY}, about two minutes, once");
+        println!("setup: compiling {name} {version}, a minute or two, once");
+        let build = folder.join("build");
         let mut install = workspace::cargo();
-        install.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY]);
-        // A folder of its own: what it compiles is of no use to the workspace.
-        install.arg("--root").arg(&folder).env("CARGO_TARGET_DIR", folder.join("build"));
+        install.args(["install", "--quiet", "--locked", name, "--version", version]);
+        // What is compiled on the way is of no use to the workspace.
+        install.arg("--root").arg(&folder).env("CARGO_TARGET_DIR", &build);
         program::run(&mut install)?;
-        std::fs::remove_dir_all(folder.join("build")).doing("removing the build of cargo-deny")?;
+        std::fs::remove_dir_all(&build).doing(format!("removing {}", build.display()))?;
     }
     Ok(file)
 }
