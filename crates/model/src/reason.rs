@@ -173,3 +173,30 @@ pub struct Facts {
     /// One sentence for people.
     pub text: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own_and_a_status_that_says_whose_fault_it_is() {
+        let mut labels = HashSet::new();
+        for reason in Reason::ALL {
+            let Facts { side, status, label, error, text } = reason.facts();
+            assert!(labels.insert(label), "{label} is there twice");
+            let word = |text: &str| {
+                text.chars().all(|c| c.is_ascii_lowercase() || "_0123456789".contains(c))
+            };
+            assert!(word(label) && word(error), "{label}, {error}: a word of lower-case letters");
+            assert!(!text.is_empty());
+            let expect = match side {
+                Side::Downstream => 400..=501,
+                Side::Upstream => 502..=504,
+                Side::Local => 404..=508,
+            };
+            assert!(expect.contains(&status), "{label}: {status}");
+        }
+    }
+}

@@ -105,7 +105,12 @@ fn structure(
     for entry in entries {
         let below = below(entry, &place.path);
         let Some(schema) = properties.get(&entry.key) else {
-            problems.report(entry.span, &below.path, None, unknown(&entry.key, properties));
+            let fault = if problems.is_full() {
+                Fault::new("unknown key")
+            } else {
+                unknown(&entry.key, properties)
+            };
+            problems.report(entry.span, &below.path, None, fault);
             continue;
         };
         if !seen.insert(entry.key.as_str()) {

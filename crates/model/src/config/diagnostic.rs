@@ -10,6 +10,8 @@ use super::yaml::{Node, Span};
 
 /// More than anyone reads; a file that is no configuration at all breaks a rule on every line.
 const MOST: usize = 100;
+/// Problems that are kept until they are put in the order of the file.
+const KEPT: usize = 10 * MOST;
 /// Characters of a source line and of a value that are shown.
 const WIDEST: usize = 120;
 
@@ -95,12 +97,14 @@ pub(super) struct Problems<'a> {
     lines: Vec<&'a str>,
     document: Option<&'a Node>,
     list: Vec<Diagnostic>,
+    /// Those that were kept and those that were not.
+    count: usize,
 }
 
 impl<'a> Problems<'a> {
     /// None yet, in this file of this text.
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, lines: text.lines().collect(), document: None, list: Vec::new() }
+        Self { file, lines: text.lines().collect(), document: None, list: Vec::new(), count: 0 }
     }
 
     /// The document in which [`Problems::at`] looks for keys.
@@ -110,6 +114,10 @@ impl<'a> Problems<'a> {
 
     /// A problem at a known place.
     pub(super) fn report(&mut self, span: Span, key: &KeyPath, value: Option<&str>, fault: Fault) {
+        self.count += 1;
+        if self.is_full() {
+            return;
+        }
         // A place past the end (a file that stops in the middle) is shown on the last line.
         let line = span.line.clamp(1, self.lines.len().max(1));
         let source = self.lines.get(line - 1).copied().unwrap_or("");
@@ -130,6 +138,7 @@ impl<'a> Problems<'a> {
         match found {
             Some((span, value)) => self.report(span, key, value.as_deref(), fault),
             None => {
+                self.count += 1;
                 let problem = Diagnostic::outside(self.file, &key.to_string(), None, fault);
                 self.list.push(problem);
             }
@@ -146,6 +155,11 @@ impl<'a> Problems<'a> {
         })
     }
 
+    /// Whether further problems are only counted, so that a hint for one is wasted work.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= KEPT
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -154,11 +168,10 @@ impl<'a> Problems<'a> {
     /// The first of them, in the order of the file.
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|problem| (problem.line, problem.column));
-        let count = self.list.len();
-        if count > MOST {
+        if self.count > MOST {
             self.list.truncate(MOST);
-            let fault =
-                Fault::new(format!("{count} problems, of which these are the first {MOST}"));
+            let rule = format!("{} problems, of which these are {MOST}", self.count);
+            let fault = Fault::new(rule).hint("is this a Pillion configuration?");
             self.list.push(Diagnostic::outside(self.file, "", None, fault));
         }
         self.list
