@@ -53,7 +53,7 @@ impl Diagnostic {
             file: file.to_owned(),
             line: 0,
             column: 0,
-            key: key.to_owned(),
+            key: printable(key),
             value: value.map(printable),
             rule: printable(&rule),
             hint: hint.as_deref().map(printable),

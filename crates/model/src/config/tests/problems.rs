@@ -56,6 +56,19 @@ p.yaml:2:26: app.port: 0 is not between 1 and 65535
 }
 
 #[test]
+fn nothing_in_a_file_drives_the_terminal() {
+    let text = "\"\\e[31m\": 1\naccess_log: {format: \"\\e[0m\"}";
+    assert_eq!(
+        listed(text),
+        [
+            "1:1 \u{fffd}[31m: unknown key (the keys here are app, inbound, outbound, upstreams, \
+             admin, access_log, limits, trust, workers, drain)",
+            "2:22 access_log.format: a log format has no control characters, found '\\u{1b}'",
+        ]
+    );
+}
+
+#[test]
 fn a_long_line_is_cut_around_the_mark() {
     let text = format!("app: {{ready: /{}, port: x{}}}", "a".repeat(200), " ".repeat(200));
     assert_eq!(
