@@ -4,21 +4,22 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use pillion_http1::Framing;
 use pillion_model::Reason;
 use pillion_model::snapshot::{Route, Upstream, UpstreamProtocol};
 use pillion_runtime::access_log::Protocol;
 use pillion_traffic::breaker::{Breaker, Permit, Resource};
 use pillion_traffic::retry::{self, Outcome, Sent, Verdict};
-use std::sync::atomic::Ordering;
 use tokio::time::{Instant, timeout};
 
 use crate::downstream::Downstream;
 use crate::exchange::{Exchange, Next};
-use crate::relay::{Break, Flow};
-use crate::request::Request;
+use crate::relay::{Break, Encoding, Flow};
+use crate::request::{Request, put_line};
 use crate::tunnel::{self, End};
 use crate::upstream::{Lease, Patience, Pool, PooledEndpoint};
 use crate::upstream_side::{Head, UpstreamSide};
@@ -37,71 +38,116 @@ pub(crate) enum Failed {
 /// Why there is no response; nothing was sent to the client.
 pub(crate) async fn run(
     exchange: &mut Exchange,
-    request: &mut Request,
+    request: &Request,
     body: &mut Flow,
     downstream: &mut Downstream<'_>,
 ) -> Result<Next, Reason> {
-    let mut tries = Tries::new(exchange, request)?;
+    let tries = Tries::new(exchange)?;
+    let mut serving = Serving { exchange, request, body, downstream, tries };
     loop {
-        tries.begin(exchange);
-        match once(exchange, request, body, downstream, &mut tries).await {
+        serving.tries.begin(serving.exchange);
+        match once(&mut serving).await {
             Ok(next) => return Ok(next),
             Err(Failed::Stop(reason)) => return Err(reason),
             Err(Failed::Retry(wait)) => {
-                pause(exchange, downstream, wait).await?;
-                body.rewind();
+                pause(&mut serving, wait).await?;
+                serving.body.rewind();
             }
         }
     }
 }
 
-/// One attempt, and the whole response if it has one.
-async fn once(
-    exchange: &mut Exchange,
-    request: &mut Request,
-    body: &mut Flow,
-    downstream: &mut Downstream<'_>,
-    tries: &mut Tries,
-) -> Result<Next, Failed> {
-    let side = match checkout(exchange, request, body, tries).await {
-        Ok(side) => side,
-        Err(reason) => return Err(tries.judge(exchange, reason, body)),
-    };
-    if request.facts.is_connect {
-        return Ok(connect_tunnel(exchange, side, downstream, tries).await);
+/// An exchange under way: what all attempts share.
+pub(crate) struct Serving<'a, 'd> {
+    pub(crate) exchange: &'a mut Exchange,
+    pub(crate) request: &'a Request,
+    /// The request's, on its way to the endpoint.
+    pub(crate) body: &'a mut Flow,
+    pub(crate) downstream: &'a mut Downstream<'d>,
+    pub(crate) tries: Tries,
+}
+
+impl Serving<'_, '_> {
+    /// What follows an attempt that failed with this reason.
+    pub(crate) fn judge(&mut self, reason: Reason) -> Failed {
+        let sent = if self.body.has_begun() { Sent::Some } else { Sent::Nothing };
+        self.judge_sent(reason, sent)
     }
-    let mut attempt = Attempt::new(side, exchange, downstream);
+
+    pub(crate) fn judge_sent(&mut self, reason: Reason, sent: Sent) -> Failed {
+        if let Some(endpoint) = self.exchange.endpoint() {
+            // Relaxed: a figure for people.
+            endpoint.shared.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        let outcome = Outcome { reason: Some(reason), ..self.outcome(sent) };
+        self.tries.decide(self.exchange, &outcome).map_or(Failed::Stop(reason), Failed::Retry)
+    }
+
+    /// Whether a response of this status is given up for another attempt, and when.
+    pub(crate) fn judge_status(
+        &mut self,
+        status: u16,
+        retry_after: Option<&[u8]>,
+    ) -> Option<Duration> {
+        if !self.tries.route.retry.statuses.contains(&status) {
+            return None;
+        }
+        let retry_after = retry_after.and_then(|v| retry::retry_after(v, SystemTime::now()));
+        let outcome = Outcome { status: Some(status), retry_after, ..self.outcome(Sent::Some) };
+        self.tries.decide(self.exchange, &outcome)
+    }
+
+    fn outcome(&self, request_sent: Sent) -> Outcome {
+        Outcome {
+            reason: None,
+            status: None,
+            retry_after: None,
+            response_begun: false,
+            request_sent,
+            reused_connection: self.tries.reused,
+            idempotent: self.request.idempotent,
+            body_replayable: self.body.is_replayable(),
+            attempts_so_far: u32::from(self.exchange.attempts),
+            races_so_far: self.tries.races,
+        }
+    }
+}
+
+/// One attempt, and the whole response if it has one.
+async fn once(serving: &mut Serving<'_, '_>) -> Result<Next, Failed> {
+    let side = match checkout(serving).await {
+        Ok(side) => side,
+        Err(reason) => return Err(serving.judge(reason)),
+    };
+    if serving.request.facts.is_connect {
+        return Ok(connect_tunnel(serving, side).await);
+    }
+    let mut attempt = Attempt::new(side, serving);
     let sent = Instant::now();
-    attempt.arm_for_head(downstream, body, tries);
-    let head =
-        poll_fn(|cx| attempt.poll_head(cx, exchange, request, body, downstream, tries)).await;
-    exchange.times.upstream = sent.elapsed();
-    exchange.times.waited += exchange.times.upstream;
-    exchange.request_bytes = body.bytes;
+    attempt.arm_for_head(serving);
+    let head = poll_fn(|cx| attempt.poll_head(cx, serving)).await;
+    serving.exchange.awaited_head(sent.elapsed());
+    serving.exchange.request_bytes = serving.body.bytes;
     let head = head?;
-    exchange.times.head_sent = Some(std::time::Instant::now());
-    exchange.status = head.status;
+    serving.exchange.status = head.status;
     if head.is_upgrade {
-        return Ok(upgraded(exchange, attempt, downstream, tries).await);
+        return Ok(upgraded(serving, attempt).await);
     }
     // Once a response goes out there is no other attempt.
-    body.forget_replay();
-    attempt.arm_for_stream(downstream, tries);
-    let end = poll_fn(|cx| attempt.poll_stream(cx, exchange, body, downstream, tries)).await;
-    exchange.request_bytes = body.bytes;
-    exchange.response_bytes = attempt.response.bytes;
-    Ok(attempt.end(exchange, body, head, end))
+    serving.body.forget_replay();
+    attempt.arm_for_stream(serving);
+    let end = poll_fn(|cx| attempt.poll_stream(cx, serving)).await;
+    serving.exchange.request_bytes = serving.body.bytes;
+    serving.exchange.response_bytes = attempt.response.bytes;
+    Ok(attempt.end(serving, head, end))
 }
 
 /// Waits before another attempt; the client may leave meanwhile.
-async fn pause(
-    exchange: &Exchange,
-    downstream: &mut Downstream<'_>,
-    wait: Duration,
-) -> Result<(), Reason> {
+async fn pause(serving: &mut Serving<'_, '_>, wait: Duration) -> Result<(), Reason> {
     if wait.is_zero() {
         return Ok(());
     }
+    let Serving { exchange, downstream, .. } = serving;
     downstream.timer().set_after(wait);
     poll_fn(|cx| {
         downstream.poll_gone(cx, &exchange.worker.bulk)?;
@@ -147,12 +193,8 @@ async fn choose(
     }
 }
 
-async fn checkout(
-    exchange: &mut Exchange,
-    request: &Request,
-    body: &mut Flow,
-    tries: &mut Tries,
-) -> Result<UpstreamSide, Reason> {
+async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason> {
+    let Serving { exchange, request, body, tries, .. } = serving;
     let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
     let (pool, config) = (Rc::clone(pool), Arc::clone(config));
     let endpoint = choose(exchange, &pool, &config, tries.failed.as_ref()).await?;
@@ -170,7 +212,7 @@ async fn checkout(
         return Ok(UpstreamSide::h1(lease));
     }
     let began = Instant::now();
-    let lease: Lease = endpoint.connect(patience).await?;
+    let lease = endpoint.connect(patience).await?;
     exchange.times.waited += began.elapsed();
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
@@ -186,48 +228,35 @@ pub(crate) async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {
 }
 
 /// The client asked for a tunnel to the endpoint, and there is a connection to it.
-async fn connect_tunnel(
-    exchange: &mut Exchange,
-    side: UpstreamSide,
-    downstream: &mut Downstream<'_>,
-    tries: &Tries,
-) -> Next {
+async fn connect_tunnel(serving: &mut Serving<'_, '_>, side: UpstreamSide) -> Next {
+    let exchange = &mut *serving.exchange;
     exchange.status = 200;
     let mut greeting = b"HTTP/1.1 200 OK\r\n".to_vec();
-    crate::request::put_line(&mut greeting, "via", exchange.worker.via(exchange.protocol));
+    put_line(&mut greeting, "via", exchange.worker.via(exchange.protocol));
     greeting.extend_from_slice(b"\r\n");
-    run_tunnel(exchange, side, greeting, downstream, tries).await
+    run_tunnel(serving, side, greeting).await
 }
 
 /// The endpoint accepted another protocol: from here on bytes pass as they are.
-async fn upgraded(
-    exchange: &mut Exchange,
-    attempt: Attempt,
-    downstream: &mut Downstream<'_>,
-    tries: &Tries,
-) -> Next {
+async fn upgraded(serving: &mut Serving<'_, '_>, attempt: Attempt) -> Next {
     let greeting = attempt.response.into_unwritten();
-    run_tunnel(exchange, attempt.side, greeting, downstream, tries).await
+    run_tunnel(serving, attempt.side, greeting).await
 }
 
-async fn run_tunnel(
-    exchange: &mut Exchange,
-    side: UpstreamSide,
-    greeting: Vec<u8>,
-    downstream: &mut Downstream<'_>,
-    tries: &Tries,
-) -> Next {
-    exchange.times.head_sent = Some(std::time::Instant::now());
-    let (Downstream::H1(h1), UpstreamSide::H1 { mut lease, mut unread }) = (downstream, side)
+async fn run_tunnel(serving: &mut Serving<'_, '_>, side: UpstreamSide, greeting: Vec<u8>) -> Next {
+    let Serving { exchange, downstream, tries, .. } = serving;
+    let (Downstream::H1(h1), UpstreamSide::H1 { mut lease, mut unread }) =
+        (&mut **downstream, side)
     else {
         exchange.reason = Some(Reason::Internal);
         return Next::Close;
     };
+    exchange.awaited_head(Duration::ZERO);
     let client = End { stream: &mut h1.stream, unread: &mut h1.unread };
     let server = End { stream: &mut lease.stream, unread: &mut unread };
-    let idle = tries.route.stream_idle_timeout;
+    let patience = (&mut h1.timer, tries.route.stream_idle_timeout);
     let worker = Rc::clone(&exchange.worker);
-    let passed = tunnel::run(&worker.bulk, client, server, greeting, (&mut h1.timer, idle)).await;
+    let passed = tunnel::run(&worker.bulk, client, server, greeting, patience).await;
     exchange.request_bytes = passed.up;
     exchange.response_bytes = passed.down;
     // A side that just closes its connection is how tunnels end.
@@ -239,7 +268,6 @@ async fn run_tunnel(
 pub(crate) struct Tries {
     pub(crate) route: Arc<Route>,
     breaker: Arc<Breaker>,
-    idempotent: bool,
     /// The route's timeout, once the request was sent whole.
     deadline: Option<Instant>,
     races: u32,
@@ -251,14 +279,13 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    fn new(exchange: &Exchange, request: &Request) -> Result<Self, Reason> {
+    fn new(exchange: &Exchange) -> Result<Self, Reason> {
         let (Some(route), Some((pool, _))) = (exchange.route(), exchange.pool()) else {
             return Err(Reason::Internal);
         };
         Ok(Self {
             route: Arc::clone(&route.config),
             breaker: Arc::clone(&pool.shared.breaker),
-            idempotent: request.idempotent,
             deadline: None,
             races: 0,
             failed: None,
@@ -273,59 +300,7 @@ impl Tries {
         self.reused = false;
     }
 
-    /// What follows a failed attempt.
-    pub(crate) fn judge(&mut self, exchange: &Exchange, reason: Reason, body: &Flow) -> Failed {
-        let sent = if body.has_begun() { Sent::Some } else { Sent::Nothing };
-        self.judge_sent(exchange, reason, body, sent)
-    }
-
-    pub(crate) fn judge_sent(
-        &mut self,
-        exchange: &Exchange,
-        reason: Reason,
-        body: &Flow,
-        sent: Sent,
-    ) -> Failed {
-        if let Some(endpoint) = exchange.endpoint() {
-            // Relaxed: a figure for people.
-            endpoint.shared.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        let outcome = Outcome { reason: Some(reason), ..self.outcome(exchange, body, sent) };
-        self.decide(exchange, &outcome).map_or(Failed::Stop(reason), Failed::Retry)
-    }
-
-    /// Whether a response of this status is given up for another attempt, and when.
-    pub(crate) fn judge_status(
-        &mut self,
-        exchange: &Exchange,
-        body: &Flow,
-        status: u16,
-        retry_after: Option<&[u8]>,
-    ) -> Option<Duration> {
-        if !self.route.retry.statuses.contains(&status) {
-            return None;
-        }
-        let retry_after = retry_after.and_then(|v| retry::retry_after(v, SystemTime::now()));
-        let outcome = self.outcome(exchange, body, Sent::Some);
-        let outcome = Outcome { status: Some(status), retry_after, ..outcome };
-        self.decide(exchange, &outcome)
-    }
-
-    fn outcome(&self, exchange: &Exchange, body: &Flow, request_sent: Sent) -> Outcome {
-        Outcome {
-            reason: None,
-            status: None,
-            retry_after: None,
-            response_begun: false,
-            request_sent,
-            reused_connection: self.reused,
-            idempotent: self.idempotent,
-            body_replayable: body.is_replayable(),
-            attempts_so_far: u32::from(exchange.attempts),
-            races_so_far: self.races,
-        }
-    }
-
+    /// Whether there is another attempt, and when; it is counted as begun.
     fn decide(&mut self, exchange: &Exchange, outcome: &Outcome) -> Option<Duration> {
         // The place of the retry that has just failed is free again.
         self.permit = None;
@@ -381,87 +356,88 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    fn new(side: UpstreamSide, exchange: &Exchange, downstream: &Downstream<'_>) -> Self {
-        let response = match downstream {
-            Downstream::H1(_) => Flow::to_h1(
-                pillion_http1::Framing::Empty,
-                crate::relay::Encoding::Verbatim,
-                exchange.worker.lend(),
-                0,
-            ),
-            Downstream::H2(_) => Flow::to_h2(pillion_http1::Framing::Empty, 0),
+    fn new(side: UpstreamSide, serving: &Serving<'_, '_>) -> Self {
+        let response = match serving.downstream {
+            Downstream::H1(_) => {
+                let out = serving.exchange.worker.lend();
+                Flow::to_h1(Framing::Empty, Encoding::Verbatim, out, 0)
+            }
+            Downstream::H2(_) => Flow::to_h2(Framing::Empty, 0),
         };
         Self { side, response, request_refused: false, awaits_head: false, seen: 0 }
     }
 
-    fn arm_for_head(&mut self, downstream: &mut Downstream<'_>, body: &Flow, tries: &mut Tries) {
-        if !body.is_read() {
-            downstream.timer().set_after(tries.route.stream_idle_timeout);
+    fn arm_for_head(&mut self, serving: &mut Serving<'_, '_>) {
+        if !serving.body.is_read() {
+            self.arm_for_stream(serving);
             return;
         }
         self.awaits_head = true;
-        match tries.head_deadline() {
-            Some(deadline) => downstream.timer().set(deadline),
-            None => downstream.timer().clear(),
+        match serving.tries.head_deadline() {
+            Some(deadline) => serving.downstream.timer().set(deadline),
+            None => serving.downstream.timer().clear(),
         }
     }
 
-    fn arm_for_stream(&mut self, downstream: &mut Downstream<'_>, tries: &Tries) {
-        downstream.timer().set_after(tries.route.stream_idle_timeout);
+    fn arm_for_stream(&mut self, serving: &mut Serving<'_, '_>) {
+        serving.downstream.timer().set_after(serving.tries.route.stream_idle_timeout);
     }
 
     /// Sends the request and waits for the head of the response, which is then on its way.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        exchange: &mut Exchange,
-        request: &Request,
-        body: &mut Flow,
-        downstream: &mut Downstream<'_>,
-        tries: &mut Tries,
+        serving: &mut Serving<'_, '_>,
     ) -> Poll<Result<Head, Failed>> {
-        if let Err(reason) = self.poll_request(cx, exchange, body, downstream) {
+        if let Err(reason) = self.poll_request(cx, serving) {
             return Poll::Ready(Err(Failed::Stop(reason)));
         }
-        let head =
-            self.side.poll_head(cx, exchange, request, body, &mut self.response, downstream, tries);
-        if let Poll::Ready(head) = head {
-            return Poll::Ready(head);
+        let head = self.side.poll_head(cx, serving, &mut self.response);
+        if head.is_ready() {
+            return head;
         }
-        if !self.awaits_head && body.is_read() {
-            self.arm_for_head(downstream, body, tries);
+        if !self.awaits_head && serving.body.is_read() {
+            self.arm_for_head(serving);
         }
         if self.awaits_head
-            && let Err(reason) = downstream.poll_gone(cx, &exchange.worker.bulk)
+            && let Err(reason) = serving.downstream.poll_gone(cx, &serving.exchange.worker.bulk)
         {
             return Poll::Ready(Err(Failed::Stop(reason)));
         }
-        while downstream.timer().poll(cx).is_ready() {
+        while serving.downstream.timer().poll(cx).is_ready() {
             if self.awaits_head {
-                return Poll::Ready(Err(tries.judge(exchange, Reason::UpstreamTimeout, body)));
+                return Poll::Ready(Err(serving.judge(Reason::UpstreamTimeout)));
             }
-            if body.bytes == self.seen {
+            if !self.has_moved(serving) {
                 return Poll::Ready(Err(Failed::Stop(Reason::DownstreamBodyTimeout)));
             }
-            self.seen = body.bytes;
-            downstream.timer().set_after(tries.route.stream_idle_timeout);
         }
         Poll::Pending
+    }
+
+    /// Whether body bytes moved since the timer was set; if so, it is set again. So silence is
+    /// noticed after the timeout at the earliest and twice of it at the latest, and a body in
+    /// motion costs no clock and no timer.
+    fn has_moved(&mut self, serving: &mut Serving<'_, '_>) -> bool {
+        let moved = serving.body.bytes + self.response.bytes;
+        let has_moved = moved != self.seen;
+        self.seen = moved;
+        self.arm_for_stream(serving);
+        has_moved
     }
 
     /// Moves the request body along.
     fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        exchange: &Exchange,
-        body: &mut Flow,
-        downstream: &mut Downstream<'_>,
+        serving: &mut Serving<'_, '_>,
     ) -> Result<(), Reason> {
-        if self.request_refused || body.is_done() {
+        if self.request_refused || serving.body.is_done() {
             return Ok(());
         }
         let Some(sink) = self.side.sink() else { return Ok(()) };
-        match downstream.poll_request(cx, &exchange.worker.bulk, body, sink) {
+        let bulk = &serving.exchange.worker.bulk;
+        match serving.downstream.poll_request(cx, bulk, serving.body, sink) {
             Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(Break::Source)) => Err(Reason::DownstreamAbort),
             Poll::Ready(Err(Break::Malformed)) => Err(Reason::DownstreamMalformed),
@@ -477,56 +453,42 @@ impl Attempt {
     fn poll_stream(
         &mut self,
         cx: &mut Context<'_>,
-        exchange: &Exchange,
-        body: &mut Flow,
-        downstream: &mut Downstream<'_>,
-        tries: &Tries,
+        serving: &mut Serving<'_, '_>,
     ) -> Poll<Result<(), Reason>> {
-        self.poll_request(cx, exchange, body, downstream)?;
-        let bulk = &exchange.worker.bulk;
+        self.poll_request(cx, serving)?;
+        let bulk = &serving.exchange.worker.bulk;
         if let Some(source) = self.side.source() {
-            match downstream.poll_response(cx, bulk, &mut self.response, source) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(Break::Sink)) => return Poll::Ready(Err(Reason::DownstreamAbort)),
-                Poll::Ready(Err(Break::Source)) => {
-                    return Poll::Ready(Err(Reason::UpstreamTruncated));
-                }
-                Poll::Ready(Err(Break::Malformed)) => {
-                    return Poll::Ready(Err(Reason::UpstreamMalformed));
-                }
+            let relayed = serving.downstream.poll_response(cx, bulk, &mut self.response, source);
+            if let Poll::Ready(relayed) = relayed {
+                return Poll::Ready(relayed.map_err(|broken| match broken {
+                    Break::Sink => Reason::DownstreamAbort,
+                    Break::Source => Reason::UpstreamTruncated,
+                    Break::Malformed => Reason::UpstreamMalformed,
+                }));
             }
         }
-        if body.is_read() {
-            downstream.poll_gone(cx, bulk)?;
+        if serving.body.is_read() {
+            serving.downstream.poll_gone(cx, bulk)?;
         }
-        while downstream.timer().poll(cx).is_ready() {
-            let moved = body.bytes + self.response.bytes;
-            if moved == self.seen {
+        while serving.downstream.timer().poll(cx).is_ready() {
+            if !self.has_moved(serving) {
                 return Poll::Ready(Err(Reason::UpstreamIdleTimeout));
             }
-            self.seen = moved;
-            downstream.timer().set_after(tries.route.stream_idle_timeout);
         }
         Poll::Pending
     }
 
     /// What becomes of the two connections.
-    fn end(
-        self,
-        exchange: &mut Exchange,
-        body: &Flow,
-        head: Head,
-        end: Result<(), Reason>,
-    ) -> Next {
+    fn end(self, serving: &mut Serving<'_, '_>, head: Head, end: Result<(), Reason>) -> Next {
         let Self { side, response, request_refused, .. } = self;
-        exchange.worker.take_back(response.into_buffer());
+        serving.exchange.worker.take_back(response.into_buffer());
         if let Err(reason) = end {
-            exchange.reason = Some(reason);
+            serving.exchange.reason = Some(reason);
             side.abort();
+            serving.downstream.abort();
             return if head.until_close { Next::Reset } else { Next::Close };
         }
-        let request_done = body.is_done() && !request_refused;
+        let request_done = serving.body.is_done() && !request_refused;
         if request_done && head.upstream_keep {
             side.give_back();
         }

@@ -79,6 +79,15 @@ impl Downstream<'_> {
         body.poll(cx, bulk, source, sink)
     }
 
+    /// Ends a response midway: over HTTP/2 by a reset, over HTTP/1 the connection says it.
+    pub(crate) fn abort(&mut self) {
+        if let Self::H2(h2) = self
+            && let Some(send) = &mut h2.send
+        {
+            send.send_reset(h2::Reason::INTERNAL_ERROR);
+        }
+    }
+
     /// Whether the client has gone, looked for while its request is complete and its response is
     /// not. What it sends ahead is kept.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, bulk: &Bulk) -> Result<(), Reason> {

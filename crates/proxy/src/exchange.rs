@@ -177,6 +177,13 @@ impl Exchange {
         self.worker.stats.retried(&self.worker.registry, upstream, cause);
     }
 
+    /// A response head came, after this wait for it.
+    pub(crate) fn awaited_head(&mut self, wait: Duration) {
+        self.times.upstream = wait;
+        self.times.waited += wait;
+        self.times.head_sent = Some(Instant::now());
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.worker.is_draining(self.direction())
     }
@@ -301,13 +308,13 @@ pub(crate) fn unix_us_now() -> u64 {
 /// The whole life of an exchange, once its request head was read and decided about.
 pub(crate) async fn run(
     mut exchange: Exchange,
-    mut request: Request,
+    request: Request,
     verdict: Result<(), Reason>,
     mut body: Flow,
     downstream: &mut Downstream<'_>,
 ) -> Next {
     let served = match verdict {
-        Ok(()) => attempt::run(&mut exchange, &mut request, &mut body, downstream).await,
+        Ok(()) => attempt::run(&mut exchange, &request, &mut body, downstream).await,
         Err(reason) => Err(reason),
     };
     let next = match served {

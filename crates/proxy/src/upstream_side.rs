@@ -18,11 +18,9 @@ use pillion_traffic::retry::Sent;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use crate::attempt::{Failed, Tries};
+use crate::attempt::{Failed, Serving};
 use crate::downstream::Downstream;
-use crate::exchange::Exchange;
 use crate::relay::{Encoding, Flow, Sink, Source};
-use crate::request::Request;
 use crate::respond::{self, Framed};
 use crate::upstream::{H2Lease, Lease};
 
@@ -117,18 +115,13 @@ impl UpstreamSide {
     }
 
     /// Ready with the final response head, once it is on its way to the client.
-    #[expect(clippy::too_many_arguments, reason = "the two sides and the exchange between them")]
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        exchange: &mut Exchange,
-        request: &Request,
-        body: &Flow,
+        serving: &mut Serving<'_, '_>,
         response: &mut Flow,
-        downstream: &mut Downstream<'_>,
-        tries: &mut Tries,
     ) -> Poll<Result<Head, Failed>> {
-        let mut relay = HeadRelay { exchange, request, body, response, downstream, tries };
+        let mut relay = HeadRelay { serving, response };
         match self {
             Self::H1 { lease, unread } => relay.poll_h1(cx, lease, unread),
             Self::H2(h2) => relay.poll_h2(cx, h2),
@@ -137,16 +130,12 @@ impl UpstreamSide {
 }
 
 /// Takes a response head from the endpoint to the client.
-struct HeadRelay<'a, 'd> {
-    exchange: &'a mut Exchange,
-    request: &'a Request,
-    body: &'a Flow,
-    response: &'a mut Flow,
-    downstream: &'a mut Downstream<'d>,
-    tries: &'a mut Tries,
+struct HeadRelay<'s, 'a, 'd> {
+    serving: &'s mut Serving<'a, 'd>,
+    response: &'s mut Flow,
 }
 
-impl HeadRelay<'_, '_> {
+impl HeadRelay<'_, '_, '_> {
     fn poll_h1(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,7 +144,7 @@ impl HeadRelay<'_, '_> {
     ) -> Poll<Result<Head, Failed>> {
         // Held back while the client has not taken the interim responses before it.
         self.flush_interim(cx)?;
-        let worker = std::rc::Rc::clone(&self.exchange.worker);
+        let worker = std::rc::Rc::clone(&self.serving.exchange.worker);
         loop {
             let mut bulk = worker.bulk.borrow_mut();
             let count = match ready!(lease.stream.poll_read(cx, &mut bulk)) {
@@ -186,7 +175,7 @@ impl HeadRelay<'_, '_> {
     }
 
     fn flush_interim(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
-        let Downstream::H1(h1) = &mut *self.downstream else { return Ok(()) };
+        let Downstream::H1(h1) = &mut *self.serving.downstream else { return Ok(()) };
         match self.response.poll_flush(cx, &mut h1.stream) {
             Poll::Ready(Err(_)) => Err(Failed::Stop(Reason::DownstreamAbort)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -194,7 +183,7 @@ impl HeadRelay<'_, '_> {
     }
 
     fn fail(&mut self, reason: Reason) -> Failed {
-        self.tries.judge(self.exchange, reason, self.body)
+        self.serving.judge(reason)
     }
 
     /// Takes heads from the start of `data`; what is not taken is left in `unread`.
@@ -228,7 +217,7 @@ impl HeadRelay<'_, '_> {
     /// Passes on what came with the head. Trouble shows again when the body is relayed.
     fn start_body(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Result<usize, Failed> {
         let verbatim = self.response.encoding == Encoding::Verbatim;
-        let taken = match &mut *self.downstream {
+        let taken = match &mut *self.serving.downstream {
             Downstream::H1(h1) if verbatim => self.response.offer(cx, data, &mut h1.stream),
             Downstream::H1(_) | Downstream::H2(_) => self.response.decode(data),
         };
@@ -241,16 +230,16 @@ impl HeadRelay<'_, '_> {
     }
 
     fn step(&mut self, data: &[u8]) -> Result<Step, Failed> {
-        let limits = self.exchange.worker.head_limits(&self.exchange.listener);
+        let limits = self.serving.exchange.worker.head_limits(&self.serving.exchange.listener);
         let mut fields = Fields::new();
-        let head = match parse_response(data, self.request.facts, &limits, &mut fields) {
+        let head = match parse_response(data, self.serving.request.facts, &limits, &mut fields) {
             Ok(Parsed::Partial) => return Ok(Step::Partial),
             Ok(Parsed::Complete(head)) => head,
             Err(HeadError::TooLarge | HeadError::TooManyFields) => {
                 return Err(self.fail(Reason::UpstreamHeadTooLarge));
             }
             Err(error) => {
-                self.exchange.worker.say_malformed("response", &error);
+                self.serving.exchange.worker.say_malformed("response", &error);
                 return Err(self.fail(Reason::UpstreamMalformed));
             }
         };
@@ -259,7 +248,7 @@ impl HeadRelay<'_, '_> {
             return Ok(Step::Interim(head.len));
         }
         let after = field(head.fields, "retry-after");
-        if let Some(wait) = self.tries.judge_status(self.exchange, self.body, head.status, after) {
+        if let Some(wait) = self.serving.judge_status(head.status, after) {
             return Err(Failed::Retry(wait));
         }
         let len = head.len;
@@ -268,7 +257,7 @@ impl HeadRelay<'_, '_> {
 
     /// 100, 102 and 103 go to HTTP/1.1 clients; 1.0 knows none (RFC 9110 §15.2).
     fn pass_interim(&mut self, data: &[u8], head: &ResponseHead<'_, '_>) {
-        if self.exchange.protocol != Protocol::Http11 {
+        if self.serving.exchange.protocol != Protocol::Http11 {
             return;
         }
         let out = &mut self.response.out;
@@ -293,7 +282,7 @@ impl HeadRelay<'_, '_> {
             raw: data.get(..head.len),
             is_upgrade: head.is_upgrade,
         };
-        let client_11 = self.exchange.protocol == Protocol::Http11;
+        let client_11 = self.serving.exchange.protocol == Protocol::Http11;
         let (encoding, reframed) = match &head.body {
             // Chunks for a client that knows none, or an end that only a closed connection tells,
             // which chunks tell better.
@@ -318,19 +307,19 @@ impl HeadRelay<'_, '_> {
         until_close: bool,
         upstream_keep: bool,
     ) -> Result<Head, Failed> {
-        let keep = self.request.keep_alive
+        let keep = self.serving.request.keep_alive
             && !until_close
             && !view.is_upgrade
-            && !self.exchange.is_draining();
-        let is_h2 = matches!(self.downstream, Downstream::H2(_));
+            && !self.serving.exchange.is_draining();
+        let is_h2 = matches!(self.serving.downstream, Downstream::H2(_));
         self.response.encoding = if is_h2 { Encoding::Plain } else { encoding };
-        match &mut *self.downstream {
+        match &mut *self.serving.downstream {
             Downstream::H1(_) => {
                 let framed = Framed { encoding, reframed, keep };
-                respond::write_h1(&mut self.response.out, self.exchange, view, framed);
+                respond::write_h1(&mut self.response.out, self.serving.exchange, view, framed);
             }
             Downstream::H2(h2) => {
-                let head = respond::to_h2(self.exchange, view).map_err(Failed::Stop)?;
+                let head = respond::to_h2(self.serving.exchange, view).map_err(Failed::Stop)?;
                 let no_body = self.response.is_read();
                 let send = h2.respond.send_response(head, no_body);
                 let send = send.map_err(|_| Failed::Stop(Reason::DownstreamAbort))?;
@@ -350,14 +339,14 @@ impl HeadRelay<'_, '_> {
             Ok(response) => response,
             Err(error) => {
                 let (reason, sent) = h2_failure(&error);
-                let judged = self.tries.judge_sent(self.exchange, reason, self.body, sent);
+                let judged = self.serving.judge_sent(reason, sent);
                 return Poll::Ready(Err(judged));
             }
         };
         let (parts, receive) = response.into_parts();
         let after = parts.headers.get("retry-after").map(http::HeaderValue::as_bytes);
         let status = parts.status.as_u16();
-        if let Some(wait) = self.tries.judge_status(self.exchange, self.body, status, after) {
+        if let Some(wait) = self.serving.judge_status(status, after) {
             return Poll::Ready(Err(Failed::Retry(wait)));
         }
         let fields = fields_of(&parts.headers);
@@ -365,11 +354,11 @@ impl HeadRelay<'_, '_> {
             return Poll::Ready(Err(self.fail(Reason::UpstreamHeadTooLarge)));
         }
         let has_length = parts.headers.contains_key(http::header::CONTENT_LENGTH);
-        let no_body = receive.is_end_stream() || self.request.facts.is_head;
+        let no_body = receive.is_end_stream() || self.serving.request.facts.is_head;
         if no_body {
             self.response.set_empty();
         }
-        let client_11 = self.exchange.protocol == Protocol::Http11;
+        let client_11 = self.serving.exchange.protocol == Protocol::Http11;
         let plain = has_length || no_body || !client_11;
         let view = respond::View {
             status,

@@ -130,9 +130,9 @@ impl Pool {
                 .borrow_mut()
                 .retain(|idle| now - idle.since < idle_timeout && !idle.stream.is_stale());
             endpoint.h2.borrow_mut().retain(|connection| {
-                let is_idle = connection.active.get() == 0;
-                !connection.closed.get()
-                    && !(is_idle && now - connection.last_used.get() >= idle_timeout)
+                let is_busy = connection.active.get() > 0;
+                let is_fresh = now - connection.last_used.get() < idle_timeout;
+                !connection.closed.get() && (is_busy || is_fresh)
             });
         }
     }
