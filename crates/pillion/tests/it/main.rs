@@ -1,0 +1,61 @@
+//! The real program from outside, one file per topic.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of tests that cannot go on is a test that fails"
+)]
+
+mod admin;
+mod cli;
+mod faults;
+mod http1_requests;
+mod http2;
+mod limits;
+mod reload;
+mod retries;
+mod run;
+mod smuggling;
+mod stream;
+mod tunnels;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use pillion_testkit::{Builder, Pillion};
+
+/// The program, not started yet.
+fn pillion() -> Builder {
+    Builder::new(env!("CARGO_BIN_EXE_pillion"))
+}
+
+/// Configuration that sends everything inbound to one endpoint.
+fn inbound_to(endpoint: SocketAddr) -> String {
+    format!("{}inbound: {{routes: [{{upstream: origin}}]}}\n", origin_at(endpoint))
+}
+
+/// Configuration of an upstream called `origin`.
+fn origin_at(endpoint: SocketAddr) -> String {
+    format!("upstreams: {{origin: {{endpoints: [\"{endpoint}\"]}}}}\n")
+}
+
+/// Pillion without an app, before this endpoint.
+fn in_front_of(endpoint: SocketAddr) -> Pillion {
+    pillion().config(inbound_to(endpoint)).start()
+}
+
+/// A script of the folder `peers`.
+fn peer(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
+}
+
+/// A request without a body.
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: app\r\n\r\n")
+}
+
+/// A POST with this body.
+fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: app\r\ncontent-length: {length}\r\n\r\n{body}")
+}
