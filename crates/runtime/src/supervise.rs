@@ -72,8 +72,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Forks the keeper. To be called first thing in `main`: what is open, blocked or ignored now
-    /// is what the app will find.
+    /// Forks the keeper. To be called first thing in `main`, before signals are blocked and limits
+    /// raised: what is open, blocked, ignored and limited now is what the app will find.
     ///
     /// `stop_timeout` is the time from SIGTERM to SIGKILL when Pillion dies without having stopped
     /// the app.

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid};
 
-use super::system;
+use super::system::{self, Found};
 use super::tree::{Ending, Left, descendants};
 use super::wire::{Event, Request};
 
@@ -38,13 +38,14 @@ const NOT_FOR_THE_APP: [&str; 6] = [
 pub(super) fn run(socket: UnixStream, stop_timeout: Duration) -> io::Result<()> {
     prctl::set_name(c"pillion-keeper")?;
     prctl::set_child_subreaper(true)?;
-    let changed = system::ignore_terminal_signals()?;
-    let deaths = watch_deaths()?;
+    let mask = SigSet::from(Signal::SIGCHLD);
+    let found = system::take_signals(&mask)?;
+    let deaths = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     socket.set_nonblocking(true)?;
     let mut keeper = Keeping {
         socket: Some(socket),
         deaths,
-        changed,
+        found,
         stop_timeout,
         input: Vec::new(),
         app: None,
@@ -53,20 +54,11 @@ pub(super) fn run(socket: UnixStream, stop_timeout: Duration) -> io::Result<()> 
     keeper.serve()
 }
 
-/// Blocks SIGCHLD alone and reads it from a descriptor instead.
-fn watch_deaths() -> io::Result<SignalFd> {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
-}
-
 struct Keeping {
     /// `None` once Pillion is gone.
     socket: Option<UnixStream>,
     deaths: SignalFd,
-    /// Signals that the app gets back as they were.
-    changed: Vec<Signal>,
+    found: Found,
     stop_timeout: Duration,
     input: Vec<u8>,
     /// The app's first process, until it is reaped.
@@ -179,7 +171,7 @@ impl Keeping {
         for name in NOT_FOR_THE_APP {
             command.env_remove(name);
         }
-        system::prepare(&mut command, self.changed.clone());
+        system::prepare(&mut command, self.found.clone());
         let child = command.spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ERANGE)?);
         self.app = Some(pid);

@@ -8,7 +8,9 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction,
+};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 use super::Exit;
@@ -54,35 +56,44 @@ fn require_one_thread() -> io::Result<()> {
     }
 }
 
-/// Ignores the signals of the terminal. Returns those that were not ignored before.
+/// How the keeper found signals treated, which is how the app gets them: what `nohup` ignores stays
+/// ignored.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Not ignored until the keeper did.
+    not_ignored: Vec<Signal>,
+    mask: SigSet,
+}
+
+/// Ignores the signals of the terminal, and blocks those of `deaths` alone. Returns how it was.
 ///
 /// # Errors
 /// When the system refuses, which it does not for these signals.
-pub(super) fn ignore_terminal_signals() -> io::Result<Vec<Signal>> {
+pub(super) fn take_signals(deaths: &SigSet) -> io::Result<Found> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    let mut changed = Vec::with_capacity(IGNORED.len());
+    let mut not_ignored = Vec::with_capacity(IGNORED.len());
     for signal in IGNORED {
         // SAFETY: "ignore" runs no code.
         let before = unsafe { sigaction(signal, &ignore) }?;
         if !matches!(before.handler(), SigHandler::SigIgn) {
-            changed.push(signal);
+            not_ignored.push(signal);
         }
     }
-    Ok(changed)
+    let mut mask = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(deaths), Some(&mut mask))?;
+    Ok(Found { not_ignored, mask })
 }
 
-/// Makes `command` start with the signals that the keeper found, and die with the keeper.
-///
-/// What the keeper found ignored stays ignored, as `nohup` needs it. The signal mask is emptied by
-/// the standard library.
-pub(super) fn prepare(command: &mut Command, changed: Vec<Signal>) {
+/// Makes `command` start with its signals as they were `found`, and die with the keeper.
+pub(super) fn prepare(command: &mut Command, found: Found) {
     let keeper = getpid();
     let start = move || {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        for signal in &changed {
+        for signal in &found.not_ignored {
             // SAFETY: "default" runs no code of ours.
             unsafe { sigaction(*signal, &default) }?;
         }
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&found.mask), None)?;
         // The last net: it holds even when keeper and Pillion are killed at the same moment.
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         if getppid() == keeper { Ok(()) } else { Err(Errno::ESRCH.into()) }

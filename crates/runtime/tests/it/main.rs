@@ -3,7 +3,10 @@
 
 mod access_log;
 mod admin;
+mod host;
 mod metrics;
+mod ports;
+mod supervise;
 
 /// The value of a series in the OpenMetrics text.
 fn value(registry: &pillion_runtime::metrics::Registry, series: &str) -> Option<f64> {
