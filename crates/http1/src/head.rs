@@ -131,11 +131,15 @@ pub(crate) fn line_start(head: &[u8], fields: &[Field<'_>], position: usize) -> 
 }
 
 /// Refuses a bare LF, which httparse takes for the end of a line. Each line starts where the one
-/// before it ends, so two bytes before each start are looked at instead of the whole head.
+/// before it ends, so two bytes before each start are looked at instead of the whole head. That
+/// covers the empty line as well: were it a bare LF, the line before it would not end where two
+/// bytes for an empty line begin.
 fn check_line_ends(head: &[u8], fields: &[Field<'_>]) -> Result<(), HeadError> {
-    let ends_at = |end: usize| head.get(..end).is_some_and(|before| before.ends_with(b"\r\n"));
-    let fields_follow = (0..=fields.len()).all(|at| ends_at(line_start(head, fields, at)));
-    if fields_follow && ends_at(head.len()) {
+    let starts_after_crlf = |position| {
+        let before = head.get(..line_start(head, fields, position));
+        before.is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    if (0..=fields.len()).all(starts_after_crlf) {
         Ok(())
     } else {
         Err(HeadError::Malformed("a line has to end in CR LF"))

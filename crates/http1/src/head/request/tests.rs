@@ -189,6 +189,7 @@ fn the_body_is_framed_in_one_way_or_not_at_all() {
         ("Transfer-Encoding: \"chunked\"\r\n", "has to be chunked"),
         ("Transfer-Encoding: xchunked\r\n", "has to be chunked"),
         ("Transfer-Encoding: , chunked\r\n", "has to be chunked"),
+        ("Transfer-Encoding: a b, chunked\r\n", "has to be chunked"),
     ];
     for (lines, rule) in refusals {
         refused(&with_fields(lines), rule);
@@ -285,6 +286,13 @@ fn upgrade_expect_and_te_are_read_once_they_mean_something() {
         });
         assert_eq!(seen, Ok((upgrade, expect_continue, te_trailers)), "{text}");
     }
+}
+
+#[test]
+fn a_tunnel_is_not_upgraded() {
+    let text = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let seen = with_head(text, |head| (head.upgrade, dropped_names(head)));
+    assert_eq!(seen, Ok((false, "Host Connection Upgrade".to_owned())));
 }
 
 #[test]
