@@ -101,3 +101,49 @@ fn tie(command: &mut Command, core: Option<usize>) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn ends(running: &mut Running) -> bool {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            if running.ended().is_some() {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it() {
+        let start = || Running::start(Command::new("sleep").arg("1000"), None).unwrap();
+        let mut running = thread::spawn(start).join().unwrap();
+        assert!(ends(&mut running));
+    }
+
+    #[test]
+    fn stopping_ends_the_children_of_the_program_too() {
+        let mut shell = Command::new("sh");
+        let mut running = Running::start(shell.args(["-c", "sleep 1000 & wait"]), None).unwrap();
+        let group = running.group;
+        running.stop();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        // An orphan stays in the group until its new parent has collected it.
+        while killpg(group, None).is_ok() {
+            assert!(Instant::now() < deadline, "the group {group} is still there");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_program_stays_on_its_core() {
+        let core = *cores().unwrap().first().unwrap();
+        let running = Running::start(Command::new("sleep").arg("1000"), Some(core)).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+        assert!(status.contains(&format!("Cpus_allowed_list:\t{core}\n")), "{status}");
+    }
+}

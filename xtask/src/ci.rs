@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::failure::Failure;
+use crate::failure::{Doing, Failure};
 use crate::{arguments, docs, program, setup, suite, tidy, workspace};
 
 /// How long each fuzz target runs.
@@ -86,8 +86,14 @@ fn fuzz() -> Result<(), Failure> {
     };
     let targets = program::output(cargo_fuzz()?.arg("list"))?;
     for target in targets.lines() {
+        // What it learns goes into the first folder, which git ignores.
+        let corpus = workspace::root().join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&corpus).doing(format!("making {}", corpus.display()))?;
+        let seeds = workspace::root().join("fuzz/seeds").join(target);
         let limit = format!("-max_total_time={FUZZ_SECONDS}");
-        program::run(cargo_fuzz()?.args(["run", target, "--", "-verbosity=0", &limit]))?;
+        let mut command = cargo_fuzz()?;
+        command.args(["run", target]).args([corpus, seeds]);
+        program::run(command.args(["--", "-verbosity=0", &limit]))?;
     }
     Ok(())
 }
