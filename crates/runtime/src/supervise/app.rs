@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{self, MsgFlags};
 use nix::unistd::{Pid, getpid};
 use tokio::net::UnixStream;
 
@@ -151,9 +153,8 @@ impl App {
         if matches!(self.state, State::Ended(_)) {
             self.stop(self.stop_timeout).await;
         }
-        self.send_whole(&Request::Start(self.command.clone()))
-            .await
-            .map_err(|_| StartError::KeeperLost)?;
+        // A send that fails, here and below, means that the keeper is lost: the next read says so.
+        drop(self.send_whole(&Request::Start(self.command.clone())).await);
         loop {
             match self.next_event().await {
                 Ok(Event::Started(pid)) => {
@@ -166,7 +167,10 @@ impl App {
                 }
                 // Left over from a stop whose caller did not wait.
                 Ok(Event::Exited(_) | Event::Gone) => {}
-                Err(KeeperLost) => return Err(StartError::KeeperLost),
+                Err(KeeperLost) => {
+                    self.end_orphans().await;
+                    return Err(StartError::KeeperLost);
+                }
             }
         }
     }
@@ -198,7 +202,6 @@ impl App {
     /// all of them after `timeout`. Returns when none is left, with the app's exit (code 0 when it
     /// never ran). To force it, drop this call and stop again with a shorter time.
     pub async fn stop(&mut self, timeout: Duration) -> Exit {
-        // A send that fails means that the keeper is lost, and the next read says so.
         drop(self.send(&Request::Stop(timeout)));
         loop {
             match self.next_event().await {
@@ -224,9 +227,12 @@ impl App {
         drop(self.send(&Request::Stop(Duration::ZERO)));
     }
 
-    /// One small request, which the empty socket takes whole.
+    /// One small request, which the empty socket takes whole. Not through the runtime, which does not
+    /// yet know a new socket to be writable.
     fn send(&self, request: &Request) -> io::Result<()> {
-        self.socket.try_write(&request.encode()).map(drop)
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        socket::send(self.socket.as_raw_fd(), &request.encode(), flags)?;
+        Ok(())
     }
 
     async fn send_whole(&mut self, request: &Request) -> io::Result<()> {

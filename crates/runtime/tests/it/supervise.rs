@@ -133,6 +133,13 @@ fn an_app_that_does_not_listen_is_killed_when_its_time_is_up() {
 }
 
 #[test]
+fn an_app_that_was_never_started_can_be_stopped() {
+    let mut host = Host::spawn(command(["run", NEVER, "0", "true"]));
+    assert_eq!(host.end(), Some(0), "{}", host.said);
+    assert!(host.said.contains("nothing is left"), "{}", host.said);
+}
+
+#[test]
 fn a_stopped_app_hears_that_it_is_to_end() {
     let mut host = Host::script(NEVER, "trap 'exit 3' TERM; echo ready; kill -STOP $$; read line");
     host.wait_for("ready");
@@ -152,22 +159,16 @@ fn a_second_signal_forces_the_end() {
 
 #[test]
 fn signals_of_the_app_are_sent_on() {
-    let traps = "for s in USR1 USR2 QUIT; do trap \"echo got $s\" $s; done";
-    let mut host =
-        Host::script(NEVER, &format!("{traps}; echo ready; while :; do read line || exit 0; done"));
+    let script = "for s in USR1 USR2 QUIT; do trap \"echo got $s\" $s; done; trap 'exit 3' TERM; \
+                  echo ready; while :; do sleep 0.05; done";
+    let mut host = Host::script(NEVER, script);
     host.wait_for("ready");
-    for (signal, line) in [
-        (Signal::SIGUSR1, "got USR1"),
-        (Signal::SIGUSR2, "got USR2"),
-        (Signal::SIGQUIT, "got QUIT"),
-    ] {
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGQUIT] {
         host.signal(signal);
-        // A shell runs its trap when it is done with the `read`.
-        host.say("");
-        host.wait_for(line);
+        host.wait_for(&signal.as_str().replace("SIG", "got "));
     }
-    host.close_stdin();
-    assert_eq!(host.end(), Some(0), "{}", host.said);
+    host.signal(Signal::SIGTERM);
+    assert_eq!(host.end(), Some(3), "{}", host.said);
 }
 
 /// A daemon in a session of its own, whose parent has ended.
