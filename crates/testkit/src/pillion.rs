@@ -111,7 +111,12 @@ impl Builder {
                 file("pillion.yaml")
             }
         };
-        self.command.args(["run", "--inbound", "127.0.0.1:0", "--outbound", "127.0.0.1:0"]);
+        self.command.arg("run");
+        for option in ["--inbound", "--outbound"] {
+            if !self.arguments.iter().any(|argument| argument == option) {
+                self.command.args([option, "127.0.0.1:0"]);
+            }
+        }
         self.command.arg("--admin").arg(format!("unix:{}", file("admin.sock").display()));
         self.command.arg("--ready-file").arg(file("ready.json"));
         self.command.arg("--config").arg(&config);

@@ -69,7 +69,7 @@ fn metrics_are_openmetrics_that_others_accept() {
         "pillion_requests_total",
         "pillion_request_duration_seconds_bucket",
         "pillion_connections",
-        "pillion_connections_total",
+        "pillion_connections_opened_total",
         "pillion_upstream_connections",
         "pillion_tax_seconds_bucket",
         "process_cpu_seconds_total",

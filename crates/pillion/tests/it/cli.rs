@@ -55,6 +55,24 @@ fn check_is_content_with_a_good_file() {
 }
 
 #[test]
+fn check_tells_programs_in_json() {
+    let (_folder, path) = file("limits:\n  head_bytes: lots\n");
+    let output = run(&["check", "--json", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = told.to_string();
+    assert!(text.contains("\"line\":2") && text.contains("limits.head_bytes"), "{text}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let text = stdout(&run(&["completions", shell]));
+        assert!(text.contains("explain") && text.contains("ready-file"), "{shell}");
+    }
+}
+
+#[test]
 fn check_names_a_file_that_is_not_there() {
     let output = run(&["check", "/no/such/file.yaml"]);
     assert!(!output.status.success());

@@ -292,6 +292,11 @@ fn a_client_that_says_nothing_is_let_go() {
     let pillion = pillion().config(config).start();
     let mut wire = pillion.connect_inbound();
     assert_eq!(wire.read_to_end().0, b"", "silent from the start");
+    for beginning in ["G", "PRI * HT"] {
+        let mut wire = pillion.connect_inbound();
+        wire.send(beginning);
+        assert_ne!(wire.read_to_end().0, b"HTTP/1.1 200", "silent after {beginning}");
+    }
     let mut wire = pillion.connect_inbound();
     wire.send(get("/")).response();
     assert_eq!(wire.read_to_end(), (Vec::new(), End::Closed), "silent after a request");

@@ -25,6 +25,12 @@ fn run(command: &mut Command) -> String {
     text
 }
 
+/// Pillion before an app that is known to speak HTTP/1.1.
+fn before_http1(endpoint: SocketAddr) -> Pillion {
+    let config = inbound_to(endpoint).replace("endpoints:", "protocol: http1, endpoints:");
+    pillion().config(config).start()
+}
+
 fn url(pillion: &Pillion, path: &str) -> String {
     format!("http://{}{path}", pillion.inbound())
 }
@@ -64,12 +70,42 @@ fn a_client_of_http_2_reaches_an_app_of_http_1() {
         &url(&pillion, "/p?q=1"),
     ]);
     assert!(sent.ends_with(" 2 200"), "{sent}");
-    let (head, body) = origin.request();
+    // The app was asked first whether it speaks HTTP/2.
+    let (head, body) = origin.requests().pop().unwrap();
     assert_eq!(head.line, "POST /p?q=1 HTTP/1.1");
     assert_eq!(head.field("host"), Some(pillion.inbound().to_string().as_str()));
     assert_eq!((head.field("x-test"), body.data.as_slice()), (Some("1"), &b"body"[..]));
     assert_eq!(head.all("cookie"), ["a=1; b=2"]);
     assert_eq!(pillion.logged("protocol", "HTTP/2")["status"], 200);
+}
+
+#[test]
+fn an_app_that_does_not_understand_http_2_at_all_is_spoken_to_in_http_1() {
+    for deaf in [Deaf::Silent, Deaf::Closes] {
+        let origin = Origin::start(move |mut conn| {
+            while let Some((head, _)) = conn.request() {
+                match (head.line.starts_with("PRI "), deaf) {
+                    (true, Deaf::Silent) => return conn.wait_for_end(),
+                    (true, Deaf::Closes) => return,
+                    (false, _) => conn.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+                }
+            }
+        });
+        let pillion = in_front_of(origin.address());
+        for _ in 0..3 {
+            assert_eq!(curl(&[&url(&pillion, "/")]), "ok", "{deaf:?}");
+        }
+        let asked =
+            origin.requests().iter().filter(|(head, _)| head.line.starts_with("PRI ")).count();
+        assert_eq!(asked, 1, "{deaf:?}: it is asked once");
+    }
+}
+
+/// What an app of HTTP/1 does with the greeting of HTTP/2.
+#[derive(Clone, Copy, Debug)]
+enum Deaf {
+    Silent,
+    Closes,
 }
 
 #[test]
@@ -145,7 +181,7 @@ fn a_client_that_cancels_a_stream_frees_the_app() {
         conn.wait_for_end();
         ended.open();
     });
-    let pillion = in_front_of(origin.address());
+    let pillion = before_http1(origin.address());
     let target = url(&pillion, "/");
     let client = Peer::start(&tool("curl"), ["--http2-prior-knowledge", "--silent", &target]);
     working.wait();
@@ -157,7 +193,7 @@ fn a_client_that_cancels_a_stream_frees_the_app() {
 #[test]
 fn many_streams_at_once_are_all_answered() {
     let origin = Origin::saying("hello");
-    let pillion = in_front_of(origin.address());
+    let pillion = before_http1(origin.address());
     let target = url(&pillion, "/");
     let arguments =
         ["--requests", "5000", "--clients", "10", "--max-concurrent-streams", "20", &target];

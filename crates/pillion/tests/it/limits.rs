@@ -179,11 +179,13 @@ fn retries_in_flight() {
 #[test]
 fn hosts_that_the_outbound_side_remembers() {
     let origins: Vec<_> = (0..3).map(|_| Origin::saying("hello")).collect();
-    let pillion = pillion().config("limits: {hosts: 1}\n").start();
-    // One after another is no problem: a host that is not in use is forgotten.
-    for origin in &origins {
-        let sent =
-            format!("GET / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", origin.address());
-        assert_eq!(pillion.connect_outbound().send(sent).response().status, 200);
-    }
+    let pillion = pillion().config("limits: {hosts: 2}\n").start();
+    let mut wire = pillion.connect_outbound();
+    let mut ask = |origin: &Origin| {
+        wire.send(format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", origin.address())).response()
+    };
+    assert_eq!((ask(&origins[0]).status, ask(&origins[1]).status), (200, 200));
+    let refused = ask(&origins[2]);
+    assert_eq!((refused.status, refused.reason()), (503, Some("upstream_connection_limit")));
+    assert_eq!((ask(&origins[0]).status, ask(&origins[1]).status), (200, 200));
 }

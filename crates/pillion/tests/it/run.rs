@@ -232,6 +232,17 @@ fn a_second_interrupt_forces_the_end() {
 }
 
 #[test]
+fn a_signal_of_the_apps_own_meaning_reaches_the_app() {
+    let script = "trap 'echo usr1; exit 4' USR1; echo pid $$; while :; do sleep 0.01; done";
+    let mut pillion = beside_shell(script).start();
+    number(&pillion.stdout, "pid ");
+    pillion.signal(Signal::SIGUSR1);
+    let finished = pillion.wait();
+    assert_eq!(finished.code(), Some(4));
+    assert!(finished.stdout.ends_with("usr1\n"), "{}", finished.stdout);
+}
+
+#[test]
 fn an_app_that_fails_is_started_again_as_often_as_configured() {
     let builder = pillion();
     let file = builder.folder().join("starts");

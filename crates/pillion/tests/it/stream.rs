@@ -105,9 +105,9 @@ fn a_gibibyte_passes_both_ways_at_once_with_flat_memory() {
             });
         });
     });
-    let log = pillion.access_log();
-    assert_eq!(log.len(), 3);
     pillion.wait_for_metric("pillion_requests_total{code=\"200\"}", 3.0);
+    pillion.logged("request_bytes", TOTAL);
+    pillion.logged("response_bytes", TOTAL);
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! What is not request and response: CONNECT, upgrades, WebSocket, raw TCP.
+//! What is not request and response over TCP: CONNECT, upgrades, WebSocket, raw TCP, Unix sockets.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use pillion_testkit::{End, Gate, Origin, Peer, Wire, python, tool};
 
@@ -204,4 +206,33 @@ fn an_ordinary_client_uses_the_outbound_side_as_its_proxy() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello", "{output:?}");
+}
+
+#[test]
+fn unix_sockets_serve_on_both_sides() {
+    let builder = pillion();
+    let (front, back) = (builder.folder().join("front"), builder.folder().join("back"));
+    let listener = UnixListener::bind(&back).unwrap();
+    let app = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut seen = [0; 4096];
+        let count = stream.read(&mut seen).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        String::from_utf8_lossy(&seen[..count]).into_owned()
+    });
+    let config = format!(
+        "upstreams: {{origin: {{endpoints: [\"unix:{}\"]}}}}\n\
+         inbound: {{routes: [{{upstream: origin}}]}}\n",
+        back.display()
+    );
+    let listen = format!("unix:{}", front.display());
+    let pillion = builder.config(config).arg("--inbound").arg(listen).start();
+    let mut client = UnixStream::connect(&front).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok"), "{answer}");
+    let seen = app.join().unwrap();
+    assert!(!seen.contains("x-forwarded-for"), "a Unix socket has no address to tell: {seen}");
+    assert_eq!(pillion.logged("status", 200)["endpoint"], format!("unix:{}", back.display()));
 }
