@@ -123,10 +123,8 @@ async fn once(serving: &mut Serving<'_, '_>) -> Result<Next, Failed> {
         return Ok(connect_tunnel(serving, side).await);
     }
     let mut attempt = Attempt::new(side, serving);
-    let sent = Instant::now();
     attempt.arm_for_head(serving);
     let head = poll_fn(|cx| attempt.poll_head(cx, serving)).await;
-    serving.exchange.awaited_head(sent.elapsed());
     serving.exchange.request_bytes = serving.body.bytes;
     let head = head?;
     serving.exchange.status = head.status;
@@ -148,7 +146,7 @@ async fn pause(serving: &mut Serving<'_, '_>, wait: Duration) -> Result<(), Reas
         return Ok(());
     }
     let Serving { exchange, downstream, .. } = serving;
-    downstream.timer().set_after(wait);
+    downstream.timer().set(exchange.worker.now() + wait);
     poll_fn(|cx| {
         downstream.poll_gone(cx, &exchange.worker.bulk)?;
         downstream.timer().poll(cx).map(Ok)
@@ -211,9 +209,9 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         tries.reused = true;
         return Ok(UpstreamSide::h1(lease));
     }
-    let began = Instant::now();
+    let began = exchange.worker.now();
     let lease = endpoint.connect(patience).await?;
-    exchange.times.waited += began.elapsed();
+    exchange.times.waited += exchange.worker.now() - began;
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
 }
@@ -251,7 +249,7 @@ async fn run_tunnel(serving: &mut Serving<'_, '_>, side: UpstreamSide, greeting:
         exchange.reason = Some(Reason::Internal);
         return Next::Close;
     };
-    exchange.awaited_head(Duration::ZERO);
+    exchange.awaited_head();
     let client = End { stream: &mut h1.stream, unread: &mut h1.unread };
     let server = End { stream: &mut lease.stream, unread: &mut unread };
     let patience = (&mut h1.timer, tries.route.stream_idle_timeout);
@@ -330,8 +328,7 @@ impl Tries {
     }
 
     /// By when a response head is due, counted from the end of the request.
-    fn head_deadline(&mut self) -> Option<Instant> {
-        let now = Instant::now();
+    fn head_deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.deadline.is_none() {
             self.deadline = self.route.timeout.map(|timeout| now + timeout);
         }
@@ -373,14 +370,15 @@ impl Attempt {
             return;
         }
         self.awaits_head = true;
-        match serving.tries.head_deadline() {
+        match serving.tries.head_deadline(serving.exchange.worker.recent()) {
             Some(deadline) => serving.downstream.timer().set(deadline),
             None => serving.downstream.timer().clear(),
         }
     }
 
     fn arm_for_stream(&mut self, serving: &mut Serving<'_, '_>) {
-        serving.downstream.timer().set_after(serving.tries.route.stream_idle_timeout);
+        let silence = serving.tries.route.stream_idle_timeout;
+        serving.downstream.timer().set(serving.exchange.worker.recent() + silence);
     }
 
     /// Sends the request and waits for the head of the response, which is then on its way.
@@ -396,6 +394,8 @@ impl Attempt {
         if head.is_ready() {
             return head;
         }
+        let waits_since = serving.exchange.worker.now();
+        serving.exchange.times.waits_since.get_or_insert(waits_since);
         if !self.awaits_head && serving.body.is_read() {
             self.arm_for_head(serving);
         }
@@ -470,6 +470,9 @@ impl Attempt {
         if serving.body.is_read() {
             serving.downstream.poll_gone(cx, bulk)?;
         }
+        if serving.exchange.times.head_sent.is_none() {
+            serving.exchange.times.head_sent = Some(serving.exchange.worker.now());
+        }
         while serving.downstream.timer().poll(cx).is_ready() {
             if !self.has_moved(serving) {
                 return Poll::Ready(Err(Reason::UpstreamIdleTimeout));
@@ -490,7 +493,7 @@ impl Attempt {
         }
         let request_done = serving.body.is_done() && !request_refused;
         if request_done && head.upstream_keep {
-            side.give_back();
+            side.give_back(serving.exchange.worker.recent());
         }
         match (head.keep, request_done) {
             (true, true) => Next::KeepAlive,

@@ -1,6 +1,7 @@
 //! One downstream connection: counted, told what it speaks, and served until it ends.
 
-use std::future::{Future as _, poll_fn};
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,9 +11,7 @@ use pillion_http1::{Preface, is_preface};
 use pillion_model::Reason;
 use pillion_model::snapshot::{Direction, ListenerProtocol};
 use pillion_runtime::access_log::Protocol;
-use tokio::pin;
 
-use crate::Phase;
 use crate::downstream::H1Downstream;
 use crate::state::ListenerState;
 use crate::stream::{Rewound, Stream};
@@ -25,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) worker: Rc<Worker>,
     pub(crate) direction: Direction,
     pub(crate) peer: Option<SocketAddr>,
+    task: Cell<Option<usize>>,
 }
 
 impl Context {
@@ -37,7 +37,16 @@ impl Context {
         if !worker.enter(direction) {
             return None;
         }
-        Some(Rc::new(Self { worker: Rc::clone(worker), direction, peer }))
+        Some(Rc::new(Self { worker: Rc::clone(worker), direction, peer, task: Cell::new(None) }))
+    }
+
+    /// Has the task that calls this woken when the drain begins.
+    fn wake_for_drain(&self, cx: &TaskContext<'_>) {
+        self.task.set(Some(self.worker.remember_task(cx.waker().clone())));
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.worker.is_draining(self.direction)
     }
 
     /// The configuration that the next exchange starts with.
@@ -48,6 +57,9 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        if let Some(place) = self.task.get() {
+            self.worker.forget_task(place);
+        }
         self.worker.leave(self.direction);
     }
 }
@@ -68,6 +80,11 @@ pub(crate) fn refuse(worker: &Worker, direction: Direction, mut stream: Stream) 
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
+    poll_fn(|cx| {
+        context.wake_for_drain(cx);
+        Poll::Ready(())
+    })
+    .await;
     let listener = context.listener();
     if listener.config().protocol == ListenerProtocol::Tcp {
         tcp::serve(stream, Vec::new(), &context).await;
@@ -97,17 +114,15 @@ async fn detect(
     listener: &ListenerState,
 ) -> Option<(Preface, Vec<u8>)> {
     let mut timer = Timer::default();
-    timer.set_after(listener.config().idle_timeout);
-    let drained = context.worker.reached(context.direction, Phase::Draining);
-    pin!(drained);
+    timer.set(context.worker.now() + listener.config().idle_timeout);
     let mut read = Vec::new();
     poll_fn(|cx| {
         if let Poll::Ready(spoken) = poll_preface(cx, stream, &context.worker, &mut read) {
             return Poll::Ready(spoken.ok().flatten());
         }
         if !read.is_empty() {
-            timer.set_after(listener.config().head_timeout);
-        } else if drained.as_mut().poll(cx).is_ready() {
+            timer.set(context.worker.now() + listener.config().head_timeout);
+        } else if context.is_draining() {
             return Poll::Ready(None);
         }
         timer.poll(cx).map(|()| None)

@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pillion_model::Reason;
 use pillion_model::snapshot::{Direction, Upstream};
 use pillion_runtime::access_log::{Protocol, Record};
 use pillion_traffic::breaker::{Breaker, Permit, Resource};
 use pillion_traffic::trace::TraceContext;
+use tokio::time::Instant;
 
 use crate::attempt;
 use crate::downstream::Downstream;
@@ -64,9 +65,12 @@ pub(crate) struct Times {
     pub(crate) start: Instant,
     /// Waiting for others: for a connection, and for the response head.
     pub(crate) waited: Duration,
-    /// Waiting for the response head alone, of the last attempt.
+    /// The last wait for a response head.
     pub(crate) upstream: Duration,
-    /// The response head was on its way; from here on the time belongs to the body.
+    /// The request is on its way, and Pillion waits for the upstream since then.
+    pub(crate) waits_since: Option<Instant>,
+    /// The response head was on its way and its body was not complete: from here on the time
+    /// belongs to the body.
     pub(crate) head_sent: Option<Instant>,
 }
 
@@ -146,9 +150,10 @@ impl Exchange {
             request_bytes: 0,
             response_bytes: 0,
             times: Times {
-                start: Instant::now(),
+                start: worker.now(),
                 waited: Duration::ZERO,
                 upstream: Duration::ZERO,
+                waits_since: None,
                 head_sent: None,
             },
             upstream: None,
@@ -177,11 +182,12 @@ impl Exchange {
         self.worker.stats.retried(&self.worker.registry, upstream, cause);
     }
 
-    /// A response head came, after this wait for it.
-    pub(crate) fn awaited_head(&mut self, wait: Duration) {
-        self.times.upstream = wait;
-        self.times.waited += wait;
-        self.times.head_sent = Some(Instant::now());
+    /// The wait for the upstream is over, for now.
+    pub(crate) fn awaited_head(&mut self) {
+        if let Some(since) = self.times.waits_since.take() {
+            self.times.upstream = self.worker.now() - since;
+            self.times.waited += self.times.upstream;
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -222,7 +228,8 @@ impl Exchange {
 
     /// Records the exchange: the only place that does.
     fn finish(&mut self) {
-        let now = Instant::now();
+        self.awaited_head();
+        let now = self.worker.now();
         let duration = now - self.times.start;
         if self.protocol == Protocol::Tcp {
             return self.finish_tcp(micros(duration));

@@ -1,6 +1,6 @@
 //! HTTP/1 from clients: request heads read, one exchange after another.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::mem;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -10,10 +10,7 @@ use pillion_http1::{Fields, Framing, HeadError, Parsed, RequestFacts, Version, p
 use pillion_model::Reason;
 use pillion_model::snapshot::UpstreamProtocol;
 use pillion_runtime::access_log::Protocol;
-use tokio::pin;
-use tokio::time::Instant;
 
-use crate::Phase;
 use crate::connection::Context;
 use crate::downstream::{Downstream, H1Downstream};
 use crate::exchange::{self, Exchange, Next};
@@ -91,11 +88,9 @@ async fn next_request(
     served: u64,
 ) -> Arrived {
     let config = listener.config();
-    let drained = context.worker.reached(context.direction, Phase::Draining);
-    pin!(drained);
     let mut head_began = false;
     let mut reader = HeadReader { context, listener, served, parsed: 0 };
-    h1.timer.set_after(config.idle_timeout);
+    h1.timer.set(context.worker.recent() + config.idle_timeout);
     poll_fn(|cx| {
         if let Poll::Ready(arrived) = reader.poll(cx, h1) {
             return Poll::Ready(arrived);
@@ -103,11 +98,11 @@ async fn next_request(
         if !h1.unread.is_empty() {
             if !head_began {
                 head_began = true;
-                h1.timer.set(Instant::now() + config.head_timeout);
+                h1.timer.set(context.worker.now() + config.head_timeout);
             }
             return h1.timer.poll(cx).map(|()| Arrived::Refused(Reason::DownstreamHeadTimeout));
         }
-        if drained.as_mut().poll(cx).is_ready() || h1.timer.poll(cx).is_ready() {
+        if context.is_draining() || h1.timer.poll(cx).is_ready() {
             return Poll::Ready(Arrived::End);
         }
         Poll::Pending
@@ -246,7 +241,7 @@ fn refusal(error: HeadError) -> Reason {
 /// to us is reset, and the reset may overtake the answer (RFC 9112 §9.6).
 async fn linger(h1: &mut H1Downstream, context: &Context) {
     let mut left = LINGER_BYTES;
-    h1.timer.set_after(LINGER);
+    h1.timer.set(context.worker.now() + LINGER);
     poll_fn(|cx| {
         // An end that cannot be told need not be.
         if h1.stream.poll_shutdown(cx).is_pending() {

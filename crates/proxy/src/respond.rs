@@ -12,6 +12,7 @@ use pillion_http1::{Field, FieldSet};
 use pillion_model::Reason;
 use pillion_model::reason::Facts;
 use pillion_runtime::access_log::Protocol;
+use tokio::time::Instant;
 
 use crate::downstream::{Downstream, H1Downstream, H2Downstream};
 use crate::exchange::{Exchange, Next};
@@ -147,7 +148,7 @@ pub(crate) async fn refuse(
 
 async fn send_h1(h1: &mut H1Downstream, answer: Vec<u8>, keep: bool) -> Next {
     let mut flow = Flow::to_h1(pillion_http1::Framing::Empty, Encoding::Verbatim, answer, 0);
-    h1.timer.set_after(ANSWER_TIMEOUT);
+    h1.timer.set(Instant::now() + ANSWER_TIMEOUT);
     let sent = poll_fn(|cx| {
         if h1.timer.poll(cx).is_ready() {
             return Poll::Ready(false);

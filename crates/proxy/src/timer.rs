@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A deadline that is cheap to move later: the sleeping timer is left where it is, and moved only
@@ -13,17 +11,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     deadline: Option<Instant>,
+    /// Whether the task is woken when the sleep ends. A timer belongs to one task, so once is
+    /// enough, and a poll in between costs next to nothing.
+    is_watched: bool,
 }
 
 impl Timer {
     /// Sets the deadline, in place of any other.
     pub(crate) fn set(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
-    }
-
-    /// Sets the deadline to `after` from now.
-    pub(crate) fn set_after(&mut self, after: Duration) {
-        self.set(Instant::now() + after);
     }
 
     /// Takes the deadline away.
@@ -35,9 +31,14 @@ impl Timer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline || sleep.is_elapsed() {
+        let is_early = sleep.deadline() <= deadline;
+        if self.is_watched && is_early && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        if !is_early || sleep.is_elapsed() && sleep.deadline() < deadline {
             sleep.as_mut().reset(deadline);
         }
+        self.is_watched = true;
         while sleep.as_mut().poll(cx).is_ready() {
             if sleep.deadline() >= deadline {
                 return Poll::Ready(());

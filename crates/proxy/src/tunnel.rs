@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pillion_http1::Framing;
 use pillion_model::Reason;
+use tokio::time::Instant;
 
 use crate::relay::{Break, Bulk, Encoding, Flow, Sink, Source};
 use crate::stream::Stream;
@@ -71,7 +72,7 @@ pub(crate) async fn run(
 ) -> Passed {
     let (mut up, mut down) = (Way::new(Vec::new()), Way::new(greeting));
     let mut seen = 0;
-    timer.set_after(idle);
+    timer.set(Instant::now() + idle);
     let reason = poll_fn(|cx| {
         if up.poll(cx, bulk, &mut client, server.stream).is_err() {
             return Poll::Ready(Some(Reason::DownstreamAbort));
@@ -88,7 +89,7 @@ pub(crate) async fn run(
                 return Poll::Ready(Some(Reason::UpstreamIdleTimeout));
             }
             seen = passed;
-            timer.set_after(idle);
+            timer.set(Instant::now() + idle);
         }
         Poll::Pending
     });

@@ -97,11 +97,11 @@ impl UpstreamSide {
     }
 
     /// Keeps the connection, if nothing came after the response.
-    pub(crate) fn give_back(self) {
+    pub(crate) fn give_back(self, now: Instant) {
         if let Self::H1 { lease, unread } = self
             && unread.is_empty()
         {
-            lease.give_back(Instant::now());
+            lease.give_back(now);
         }
     }
 
@@ -158,6 +158,7 @@ impl HeadRelay<'_, '_, '_> {
                 }
                 Ok(count) => count,
             };
+            self.serving.exchange.awaited_head();
             let fresh = bulk.get(..count).unwrap_or_default();
             let head = if unread.is_empty() {
                 self.take(cx, fresh, unread)?
@@ -343,6 +344,7 @@ impl HeadRelay<'_, '_, '_> {
                 return Poll::Ready(Err(judged));
             }
         };
+        self.serving.exchange.awaited_head();
         let (parts, receive) = response.into_parts();
         let after = parts.headers.get("retry-after").map(http::HeaderValue::as_bytes);
         let status = parts.status.as_u16();

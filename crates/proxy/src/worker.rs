@@ -6,8 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pillion_http1::{HeadError, Limits};
 use pillion_model::Reason;
@@ -22,7 +23,7 @@ use pillion_traffic::{hops, route};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{self, MissedTickBehavior};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::exchange::unix_us_now;
 use crate::listener::{self, Share};
@@ -78,6 +79,10 @@ pub(crate) struct Worker {
     host_config: Arc<Upstream>,
     phases: Cell<[Phase; 2]>,
     phase_changed: Notify,
+    /// The tasks of the open connections, to be woken when the phase changes; the free places in it.
+    tasks: RefCell<(Vec<Option<Waker>>, Vec<usize>)>,
+    /// The clock as it was read last.
+    now: Cell<Instant>,
     pseudonym: Box<str>,
     /// `via` values by protocol version: 1.0, 1.1, 2.
     via: [Box<[u8]>; 3],
@@ -119,6 +124,8 @@ async fn serve(start: Start) {
         host_config: Arc::new(host_config()),
         phases: Cell::new([first.inbound, first.outbound]),
         phase_changed: Notify::new(),
+        tasks: RefCell::default(),
+        now: Cell::new(Instant::now()),
         via: ["1.0", "1.1", "2"].map(|v| format!("{v} {pseudonym}").into_bytes().into()),
         pseudonym: pseudonym.into(),
         epoch: (Instant::now(), unix_us_now()),
@@ -154,6 +161,7 @@ async fn obey(worker: &Worker, orders: &mut watch::Receiver<Orders>) {
         }
         worker.phases.set([now.inbound, now.outbound]);
         worker.phase_changed.notify_waiters();
+        worker.wake_tasks();
         if now.inbound == Phase::Stopping {
             return;
         }
@@ -225,6 +233,47 @@ impl Worker {
         self.shared.count(direction).fetch_sub(1, Ordering::Relaxed);
         if self.is_draining(direction) {
             self.shared.connection_ended.notify_waiters();
+        }
+    }
+
+    /// Reads the clock.
+    pub(crate) fn now(&self) -> Instant {
+        let now = Instant::now();
+        self.now.set(now);
+        now
+    }
+
+    /// The clock as it was read last: good enough for timeouts, as every exchange reads it several
+    /// times, and every reading costs.
+    pub(crate) fn recent(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Has the task of a connection woken at every change of phase. Returns its place, to be given
+    /// to [`Self::forget_task`].
+    pub(crate) fn remember_task(&self, task: Waker) -> usize {
+        let (tasks, free) = &mut *self.tasks.borrow_mut();
+        let Some(place) = free.pop() else {
+            tasks.push(Some(task));
+            return tasks.len() - 1;
+        };
+        if let Some(slot) = tasks.get_mut(place) {
+            *slot = Some(task);
+        }
+        place
+    }
+
+    pub(crate) fn forget_task(&self, place: usize) {
+        let (tasks, free) = &mut *self.tasks.borrow_mut();
+        if let Some(slot) = tasks.get_mut(place) {
+            *slot = None;
+            free.push(place);
+        }
+    }
+
+    fn wake_tasks(&self) {
+        for task in self.tasks.borrow().0.iter().flatten() {
+            task.wake_by_ref();
         }
     }
 
