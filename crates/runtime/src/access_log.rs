@@ -32,7 +32,7 @@ const QUEUE: usize = 32;
 /// Empty batches that are kept for the next use.
 const SPARE: usize = 4;
 
-static DROPPED: Desc = Desc {
+pub(crate) static DROPPED: Desc = Desc {
     name: "pillion_access_log_dropped",
     kind: Kind::Counter,
     unit: "",

@@ -21,43 +21,46 @@ const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> De
     Desc { name, kind: Kind::Gauge, unit, help, labels: &[] }
 }
 
-static BUILD_INFO: Desc = Desc {
+pub(crate) static BUILD_INFO: Desc = Desc {
     name: "pillion_build_info",
     kind: Kind::Gauge,
     unit: "",
     help: "Always 1; the labels say what runs.",
     labels: &["version", "commit"],
 };
-static PILLION_CPU: Desc = Desc {
+pub(crate) static PILLION_CPU: Desc = Desc {
     name: "pillion_cpu_seconds",
     kind: Kind::Counter,
     unit: "seconds",
     help: "CPU time that Pillion used, in its own code (user) and for it in the kernel (system).",
     labels: &["mode"],
 };
-static PILLION_MEMORY: Desc =
+pub(crate) static PILLION_MEMORY: Desc =
     gauge("pillion_memory_resident_bytes", "bytes", "Memory of Pillion that is in RAM.");
-static PILLION_THREADS: Desc = gauge("pillion_threads", "", "Threads of Pillion.");
-static PILLION_FILES: Desc = gauge("pillion_open_files", "", "Files and sockets that are open.");
-static PILLION_FILES_LIMIT: Desc =
+pub(crate) static PILLION_THREADS: Desc = gauge("pillion_threads", "", "Threads of Pillion.");
+pub(crate) static PILLION_FILES: Desc =
+    gauge("pillion_open_files", "", "Files and sockets that are open.");
+pub(crate) static PILLION_FILES_LIMIT: Desc =
     gauge("pillion_open_files_limit", "", "Files and sockets that may be open.");
 
 // The names that every Prometheus client library uses, for the dashboards that expect them.
-static PROCESS_CPU: Desc = Desc {
+pub(crate) static PROCESS_CPU: Desc = Desc {
     name: "process_cpu_seconds",
     kind: Kind::Counter,
     unit: "seconds",
     help: "User and system CPU time spent in seconds.",
     labels: &[],
 };
-static PROCESS_RESIDENT: Desc =
+pub(crate) static PROCESS_RESIDENT: Desc =
     gauge("process_resident_memory_bytes", "bytes", "Resident memory size in bytes.");
-static PROCESS_VIRTUAL: Desc =
+pub(crate) static PROCESS_VIRTUAL: Desc =
     gauge("process_virtual_memory_bytes", "bytes", "Virtual memory size in bytes.");
-static PROCESS_THREADS: Desc = gauge("process_threads", "", "Number of threads.");
-static PROCESS_OPEN_FDS: Desc = gauge("process_open_fds", "", "Number of open file descriptors.");
-static PROCESS_MAX_FDS: Desc = gauge("process_max_fds", "", "Most file descriptors allowed.");
-static PROCESS_START: Desc = gauge(
+pub(crate) static PROCESS_THREADS: Desc = gauge("process_threads", "", "Number of threads.");
+pub(crate) static PROCESS_OPEN_FDS: Desc =
+    gauge("process_open_fds", "", "Number of open file descriptors.");
+pub(crate) static PROCESS_MAX_FDS: Desc =
+    gauge("process_max_fds", "", "Most file descriptors allowed.");
+pub(crate) static PROCESS_START: Desc = gauge(
     "process_start_time_seconds",
     "seconds",
     "Start time of the process in seconds since 1970.",

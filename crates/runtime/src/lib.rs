@@ -16,3 +16,22 @@ pub mod signals;
 pub mod supervise;
 mod timestamp;
 pub mod watch;
+
+/// Every metric of this crate, for the generated reference.
+pub static METRICS: &[&metrics::Desc] = &[
+    &access_log::DROPPED,
+    &cost::BUILD_INFO,
+    &cost::PILLION_CPU,
+    &cost::PILLION_MEMORY,
+    &cost::PILLION_THREADS,
+    &cost::PILLION_FILES,
+    &cost::PILLION_FILES_LIMIT,
+    &cost::PROCESS_CPU,
+    &cost::PROCESS_RESIDENT,
+    &cost::PROCESS_VIRTUAL,
+    &cost::PROCESS_THREADS,
+    &cost::PROCESS_OPEN_FDS,
+    &cost::PROCESS_MAX_FDS,
+    &cost::PROCESS_START,
+    &metrics::OVERFLOW,
+];

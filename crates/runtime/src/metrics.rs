@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use self::buckets::Buckets;
+pub(crate) use self::render::OVERFLOW;
 pub use self::render::{Format, Samples};
 
 use self::family::Family;

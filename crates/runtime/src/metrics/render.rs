@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::family::{Family, Reading};
 use super::{Collector, Desc, Kind};
 
-static OVERFLOW: Desc = Desc {
+pub(crate) static OVERFLOW: Desc = Desc {
     name: "pillion_metric_series_overflow",
     kind: Kind::Counter,
     unit: "",

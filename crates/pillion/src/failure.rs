@@ -1,0 +1,77 @@
+//! Why a command did not do what it was asked, and the code that the process ends with.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use pillion_model::config::Diagnostic;
+
+use crate::print;
+
+/// A command that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What the process ends with.
+    code: u8,
+    /// For people, whole: what, why, what to do.
+    message: String,
+}
+
+impl Failure {
+    /// The command line or the configuration is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+
+    /// The process could not do what it was asked for; `doing` says what, `error` why.
+    pub(crate) fn doing(doing: &str, error: &dyn Error) -> Self {
+        Self { code: 1, message: format!("pillion: error: {doing}: {}", chain(error)) }
+    }
+
+    /// An error that says by itself what was being done.
+    pub(crate) fn because(error: &dyn Error) -> Self {
+        Self { code: 1, message: format!("pillion: error: {}", chain(error)) }
+    }
+
+    /// The app did not start; `code` is what a shell would report.
+    pub(crate) fn app(code: u8, error: &dyn Error) -> Self {
+        Self { code, message: format!("pillion: error: {error}") }
+    }
+
+    /// A configuration with these problems.
+    pub(crate) fn refused(problems: &[Diagnostic]) -> Self {
+        Self::usage(list(problems))
+    }
+
+    /// The same with another code.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        print::error(&self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+/// Every problem, with an empty line between two.
+pub(crate) fn list(problems: &[Diagnostic]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The name of a file in messages.
+pub(crate) fn named(path: &Path) -> String {
+    path.display().to_string()
+}

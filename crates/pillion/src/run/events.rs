@@ -1,0 +1,113 @@
+//! Everything that can happen while the process lives: one closed list, from all sources.
+
+use std::future::pending;
+use std::time::Duration;
+
+use pillion_model::snapshot::Direction;
+use pillion_runtime::say;
+use pillion_runtime::signals::{Received, Signals};
+use pillion_runtime::supervise::Exit;
+use pillion_runtime::watch::FileWatch;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Interval;
+
+use super::app::Beside;
+use super::drain::Draining;
+use super::look::Place;
+use super::reload::Reloaded;
+
+/// Something that happened.
+pub(super) enum Event {
+    /// A signal arrived.
+    Signal(Received),
+    /// The admin interface asks for something.
+    Order(Order),
+    /// The configuration file has other contents.
+    FileChanged,
+    /// The app's first process has ended, after this time.
+    AppEnded { exit: Exit, ran: Duration },
+    /// Nothing of the app is left, after a stop.
+    AppGone(Exit),
+    /// The app is to be started again.
+    RestartDue,
+    /// The app listens here now, or no longer.
+    AppListens(Option<Place>),
+    /// The app is ready for traffic.
+    AppReady,
+    /// The app has not been ready for as long as `app.port_timeout`.
+    AppLate,
+    /// Nothing is in flight any more in this direction, or the time for it is over.
+    Drained(Direction),
+    /// The service manager wants to hear from us.
+    KeepAlive,
+}
+
+/// What the admin interface can ask for.
+pub(crate) enum Order {
+    /// Read the configuration again, and answer what came of it.
+    Reload(oneshot::Sender<Reloaded>),
+    /// Take no more connections; finish what is in flight; live on.
+    Drain(&'static str),
+    /// Drain, then end.
+    End(&'static str),
+}
+
+/// Where events come from.
+pub(super) struct Sources {
+    pub(super) signals: Signals,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) file: Option<FileWatch>,
+    pub(super) app: Option<Beside>,
+    pub(super) draining: Draining,
+    pub(super) keep_alive: Option<Interval>,
+}
+
+impl Sources {
+    /// The next event. Every arm is cancel-safe: what is not returned now is returned later.
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            received = signal(&mut self.signals) => Event::Signal(received),
+            Some(order) = self.orders.recv() => Event::Order(order),
+            () = changed(&mut self.file) => Event::FileChanged,
+            event = of_app(&mut self.app) => event,
+            direction = self.draining.finished() => Event::Drained(direction),
+            () = due(&mut self.keep_alive) => Event::KeepAlive,
+        }
+    }
+}
+
+async fn signal(signals: &mut Signals) -> Received {
+    match signals.next().await {
+        Ok(received) => received,
+        Err(error) => {
+            // It never comes back. The app and its traffic do not suffer from it.
+            say!(
+                Error,
+                "signals cannot be received any more: use the admin interface",
+                error = error
+            );
+            pending().await
+        }
+    }
+}
+
+async fn changed(file: &mut Option<FileWatch>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn of_app(app: &mut Option<Beside>) -> Event {
+    match app {
+        Some(app) => app.next().await,
+        None => pending().await,
+    }
+}
+
+async fn due(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => pending().await,
+    }
+}

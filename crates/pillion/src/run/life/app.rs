@@ -1,0 +1,146 @@
+//! What happens to the app, and what follows from it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pillion_runtime::say;
+use pillion_runtime::supervise::{App, Exit};
+
+use super::super::app::Beside;
+use super::super::banner::where_the_app_is;
+use super::super::look::Place;
+use super::super::sidecar::APP;
+use super::{Life, Stage};
+use crate::failure::Failure;
+
+impl Life {
+    /// Starts the app for the first time.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(in crate::run) async fn start_app(&mut self, app: App) -> Result<(), Failure> {
+        let settings = &self.reloads.settings().app;
+        let mut app = Beside::new(app, settings, self.sidecar.addresses.ports());
+        let pid = app.start().await.map_err(|error| Failure::app(error.exit_code(), &error))?;
+        self.sources.app = Some(app);
+        self.app_started(pid);
+        Ok(())
+    }
+
+    /// Whether the sidecar is not ready before the app is. Without a way in, nobody needs its port.
+    pub(super) fn waits_for_app(&self) -> bool {
+        self.sidecar.addresses.inbound.is_some()
+    }
+
+    pub(super) fn signal_app(&self, signal: Signal) {
+        if let Some(app) = &self.sources.app {
+            app.signal(signal);
+        }
+    }
+
+    fn app_started(&self, pid: u32) {
+        self.sidecar.proxy.set_app(None);
+        self.app_view.send_modify(|view| {
+            view.expected = true;
+            (view.pid, view.place) = (Some(pid), None);
+        });
+        self.app_missing("it listens on no port yet");
+    }
+
+    pub(super) fn app_listens(&self, place: Option<Place>) {
+        if place.is_none() {
+            // An app that is about to end closes its port first, and still answers on it.
+            if self.ending.is_some() {
+                return;
+            }
+            self.app_missing("it no longer listens on a port");
+            say!(Warn, "the app no longer listens on a port");
+        }
+        self.sidecar.proxy.set_app(place.as_ref().map(|place| place.address));
+        self.app_view.send_modify(|view| view.place = place);
+    }
+
+    pub(super) fn app_ready(&mut self) {
+        self.sidecar.lifecycle.meet(APP);
+        if self.announced {
+            let place = where_the_app_is(&self.app_view.borrow());
+            say!(Info, "the app is ready", app = place);
+        }
+        self.announce();
+    }
+
+    /// A worker without a port is as good as one whose port is late: we go on looking, and say what
+    /// to do about it.
+    pub(super) fn app_late(&mut self) {
+        if self.waits_for_app() {
+            match &self.app_view.borrow().place {
+                None => say!(
+                    Warn,
+                    "the app listens on no port yet: inbound answers 503 until it does (is there \
+                     none to come, use --inbound off)"
+                ),
+                Some(place) => {
+                    say!(
+                        Warn,
+                        "the app is not ready yet: app.ready is not answered with 2xx",
+                        app = place.text
+                    );
+                }
+            }
+        }
+        self.announce();
+    }
+
+    pub(super) fn app_ended(&mut self, exit: Exit, ran: Duration) {
+        self.code = exit.code();
+        self.sidecar.proxy.set_app(None);
+        self.app_view.send_modify(|view| (view.pid, view.place) = (None, None));
+        if exit != Exit::Code(0) {
+            say!(Info, "the app {exit}");
+        }
+        let app = self.sources.app.as_mut().filter(|_| self.stage == Stage::Serving);
+        if let Some(app) = app
+            && let Some(wait) = app.restart_after(exit, ran)
+        {
+            app.stop();
+            self.restart_wait = Some(wait);
+            self.app_missing("it failed, and is started again");
+            return;
+        }
+        self.end("the app ended");
+    }
+
+    /// Nothing of the app is left: either it is started again, or the end goes on.
+    pub(super) fn app_gone(&mut self, exit: Exit) {
+        let wait = self.restart_wait.take().filter(|_| self.ending.is_none());
+        if let (Some(wait), Some(app)) = (wait, &mut self.sources.app) {
+            say!(Info, "the app is started again", in_ms = wait.as_millis());
+            app.rest(wait);
+        }
+        if self.stage == Stage::StoppingApp {
+            self.code = exit.code();
+            self.drain_outbound();
+        }
+    }
+
+    pub(super) async fn restart_app(&mut self) {
+        let Some(app) = &mut self.sources.app else { return };
+        match app.start().await {
+            Ok(pid) => {
+                self.restarts.inc();
+                self.app_started(pid);
+            }
+            Err(error) => {
+                say!(Error, "{error}");
+                self.code = error.exit_code();
+                self.end("the app cannot be started again");
+            }
+        }
+    }
+
+    fn app_missing(&self, why: &str) {
+        if self.waits_for_app() {
+            self.sidecar.lifecycle.miss(APP, why);
+        }
+    }
+}
