@@ -50,7 +50,7 @@ pub(crate) async fn run(
             Ok(next) => return Ok(next),
             Err(Failed::Stop(reason)) => return Err(reason),
             Err(Failed::Retry(wait)) => {
-                pause(&mut serving, wait).await?;
+                Box::pin(pause(&mut serving, wait)).await?;
                 serving.body.rewind();
             }
         }
@@ -120,7 +120,7 @@ async fn once(serving: &mut Serving<'_, '_>) -> Result<Next, Failed> {
         Err(reason) => return Err(serving.judge(reason)),
     };
     if serving.request.facts.is_connect {
-        return Ok(connect_tunnel(serving, side).await);
+        return Ok(Box::pin(connect_tunnel(serving, side)).await);
     }
     let mut attempt = Attempt::new(side, serving);
     attempt.arm_for_head(serving);
@@ -129,11 +129,11 @@ async fn once(serving: &mut Serving<'_, '_>) -> Result<Next, Failed> {
     let head = head?;
     serving.exchange.status = head.status;
     if head.is_upgrade {
-        return Ok(upgraded(serving, attempt).await);
+        return Ok(Box::pin(upgraded(serving, attempt)).await);
     }
     // Once a response goes out there is no other attempt.
     serving.body.forget_replay();
-    attempt.arm_for_stream(serving);
+    attempt.arm_for_stream(serving, serving.exchange.worker.recent());
     let end = poll_fn(|cx| attempt.poll_stream(cx, serving)).await;
     serving.exchange.request_bytes = serving.body.bytes;
     serving.exchange.response_bytes = attempt.response.bytes;
@@ -175,9 +175,21 @@ async fn choose(
     config: &Upstream,
     failed: Option<&Rc<PooledEndpoint>>,
 ) -> Result<Rc<PooledEndpoint>, Reason> {
+    let pick = || pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed);
+    match pick() {
+        Some(picked) => Ok(picked),
+        None => Box::pin(first_endpoint(pool, config, &pick)).await,
+    }
+}
+
+async fn first_endpoint(
+    pool: &Pool,
+    config: &Upstream,
+    pick: &dyn Fn() -> Option<Rc<PooledEndpoint>>,
+) -> Result<Rc<PooledEndpoint>, Reason> {
     loop {
         let settled = pool.shared.settled.notified();
-        if let Some(picked) = pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed) {
+        if let Some(picked) = pick() {
             return Ok(picked);
         }
         if pool.shared.waits_for_app() {
@@ -199,7 +211,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
     exchange.set_endpoint(Rc::clone(&endpoint));
     let patience = Patience { connect: config.connect_timeout, until: tries.deadline };
     if let Some(head) = &request.h2_head {
-        let lease = endpoint.h2(patience).await?;
+        let lease = Box::pin(endpoint.h2(patience)).await?;
         return UpstreamSide::open_h2(lease, head, body).await;
     }
     if !tries.wants_new
@@ -210,7 +222,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         return Ok(UpstreamSide::h1(lease));
     }
     let began = exchange.worker.now();
-    let lease = endpoint.connect(patience).await?;
+    let lease = Box::pin(endpoint.connect(patience)).await?;
     exchange.times.waited += exchange.worker.now() - began;
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
@@ -366,7 +378,7 @@ impl Attempt {
 
     fn arm_for_head(&mut self, serving: &mut Serving<'_, '_>) {
         if !serving.body.is_read() {
-            self.arm_for_stream(serving);
+            self.arm_for_stream(serving, serving.exchange.worker.recent());
             return;
         }
         self.awaits_head = true;
@@ -376,9 +388,9 @@ impl Attempt {
         }
     }
 
-    fn arm_for_stream(&mut self, serving: &mut Serving<'_, '_>) {
+    fn arm_for_stream(&mut self, serving: &mut Serving<'_, '_>, from: Instant) {
         let silence = serving.tries.route.stream_idle_timeout;
-        serving.downstream.timer().set(serving.exchange.worker.recent() + silence);
+        serving.downstream.timer().set(from + silence);
     }
 
     /// Sends the request and waits for the head of the response, which is then on its way.
@@ -422,7 +434,8 @@ impl Attempt {
         let moved = serving.body.bytes + self.response.bytes;
         let has_moved = moved != self.seen;
         self.seen = moved;
-        self.arm_for_stream(serving);
+        // Not the recent time: a body in motion reads no clock, so that may be as old as the timer.
+        self.arm_for_stream(serving, serving.exchange.worker.now());
         has_moved
     }
 
@@ -483,8 +496,8 @@ impl Attempt {
 
     /// What becomes of the two connections.
     fn end(self, serving: &mut Serving<'_, '_>, head: Head, end: Result<(), Reason>) -> Next {
-        let Self { side, response, request_refused, .. } = self;
-        serving.exchange.worker.take_back(response.into_buffer());
+        let Self { side, mut response, request_refused, .. } = self;
+        serving.exchange.worker.take_back(response.take_buffer());
         if let Err(reason) = end {
             serving.exchange.reason = Some(reason);
             side.abort();

@@ -13,6 +13,7 @@ use pillion_model::snapshot::{Direction, ListenerProtocol};
 use pillion_runtime::access_log::Protocol;
 
 use crate::downstream::H1Downstream;
+use crate::exchange::Peer;
 use crate::state::ListenerState;
 use crate::stream::{Rewound, Stream};
 use crate::timer::Timer;
@@ -23,7 +24,7 @@ use crate::{http1, http2, tcp};
 pub(crate) struct Context {
     pub(crate) worker: Rc<Worker>,
     pub(crate) direction: Direction,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Rc<Peer>,
     task: Cell<Option<usize>>,
 }
 
@@ -37,6 +38,7 @@ impl Context {
         if !worker.enter(direction) {
             return None;
         }
+        let peer = Rc::new(Peer::new(peer));
         Some(Rc::new(Self { worker: Rc::clone(worker), direction, peer, task: Cell::new(None) }))
     }
 
@@ -87,10 +89,10 @@ pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
     .await;
     let listener = context.listener();
     if listener.config().protocol == ListenerProtocol::Tcp {
-        tcp::serve(stream, Vec::new(), &context).await;
+        Box::pin(tcp::serve(stream, Vec::new(), &context)).await;
         return;
     }
-    let Some((spoken, read)) = detect(&mut stream, &context, &listener).await else { return };
+    let Some((spoken, read)) = Box::pin(detect(&mut stream, &context, &listener)).await else { return };
     let is_auto = listener.config().protocol == ListenerProtocol::Auto;
     drop(listener);
     match spoken {
@@ -98,7 +100,7 @@ pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
             context.worker.stats.opened(context.direction, Protocol::Http2);
             Box::pin(http2::serve(Rewound { read, stream }, context)).await;
         }
-        Preface::NotHttp if is_auto => tcp::serve(stream, read, &context).await,
+        Preface::NotHttp if is_auto => Box::pin(tcp::serve(stream, read, &context)).await,
         _ => {
             context.worker.stats.opened(context.direction, Protocol::Http11);
             http1::serve(H1Downstream::new(stream, read), context).await;
@@ -116,12 +118,17 @@ async fn detect(
     let mut timer = Timer::default();
     timer.set(context.worker.now() + listener.config().idle_timeout);
     let mut read = Vec::new();
+    let mut head_began = false;
     poll_fn(|cx| {
         if let Poll::Ready(spoken) = poll_preface(cx, stream, &context.worker, &mut read) {
             return Poll::Ready(spoken.ok().flatten());
         }
         if !read.is_empty() {
-            timer.set(context.worker.now() + listener.config().head_timeout);
+            // Set once, or every byte and the end of the timer itself would move it on.
+            if !head_began {
+                head_began = true;
+                timer.set(context.worker.now() + listener.config().head_timeout);
+            }
         } else if context.is_draining() {
             return Poll::Ready(None);
         }

@@ -47,7 +47,7 @@ pub(crate) struct Exchange {
     pub(crate) trace: TraceContext,
     pub(crate) texts: Texts,
     pub(crate) protocol: Protocol,
-    pub(crate) downstream: Option<SocketAddr>,
+    pub(crate) downstream: Rc<Peer>,
     pub(crate) status: u16,
     pub(crate) reason: Option<Reason>,
     pub(crate) attempts: u8,
@@ -56,6 +56,21 @@ pub(crate) struct Exchange {
     pub(crate) times: Times,
     upstream: Option<InFlight>,
     endpoint: Option<Rc<PooledEndpoint>>,
+}
+
+/// Who is at the other end of a downstream connection.
+pub(crate) struct Peer {
+    /// `None` on a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// Its IP address as text, written once for all its requests; empty on a Unix socket.
+    pub(crate) text: Box<str>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
+        let text = address.map(|address| address.ip().to_canonical().to_string());
+        Self { address, text: text.unwrap_or_default().into() }
+    }
 }
 
 /// When things happened.
@@ -134,7 +149,7 @@ impl Exchange {
         worker: &Rc<Worker>,
         listener: &Rc<ListenerState>,
         protocol: Protocol,
-        downstream: Option<SocketAddr>,
+        downstream: &Rc<Peer>,
     ) -> Self {
         Self {
             worker: Rc::clone(worker),
@@ -143,7 +158,7 @@ impl Exchange {
             trace: TraceContext { trace_id: [0; 32], span_id: [0; 16], parent: None, flags: 0 },
             texts: Texts::new(worker.lend()),
             protocol,
-            downstream,
+            downstream: Rc::clone(downstream),
             status: 0,
             reason: None,
             attempts: 0,
@@ -278,7 +293,7 @@ impl Exchange {
             route: route.map_or("", |route| &route.config.name),
             upstream: self.upstream.as_ref().map_or("", |upstream| &upstream.config.name),
             endpoint: self.endpoint.as_ref().map_or("", |endpoint| &endpoint.shared.label),
-            downstream: self.downstream,
+            downstream: self.downstream.address,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
             duration_us,
@@ -312,25 +327,31 @@ pub(crate) fn unix_us_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
 }
 
-/// The whole life of an exchange, once its request head was read and decided about.
-pub(crate) async fn run(
-    mut exchange: Exchange,
-    request: Request,
-    verdict: Result<(), Reason>,
-    mut body: Flow,
-    downstream: &mut Downstream<'_>,
-) -> Next {
-    let served = match verdict {
-        Ok(()) => attempt::run(&mut exchange, &request, &mut body, downstream).await,
+/// An exchange whose request head was read and decided about.
+pub(crate) struct Begun {
+    pub(crate) exchange: Exchange,
+    pub(crate) request: Request,
+    /// The request body, on its way to the endpoint; its head too, over HTTP/1.
+    pub(crate) body: Flow,
+    /// Whether it is to be served at all.
+    pub(crate) verdict: Result<(), Reason>,
+}
+
+/// The whole life of an exchange. Boxed before it comes here: it is large, and moved a few times.
+pub(crate) async fn run(mut begun: Box<Begun>, downstream: &mut Downstream<'_>) -> Next {
+    let Begun { exchange, request, body, verdict } = &mut *begun;
+    let served = match *verdict {
+        Ok(()) => attempt::run(exchange, request, body, downstream).await,
         Err(reason) => Err(reason),
     };
     let next = match served {
         Ok(next) => next,
         Err(reason) => {
             exchange.request_bytes = body.bytes;
-            respond::refuse(&mut exchange, reason, &request, &body, downstream).await
+            // Boxed, as all that is rare on the way of a request: the common way stays small.
+            Box::pin(respond::refuse(exchange, reason, request, body, downstream)).await
         }
     };
-    exchange.worker.take_back(body.into_buffer());
+    exchange.worker.take_back(body.take_buffer());
     next
 }

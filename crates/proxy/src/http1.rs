@@ -13,7 +13,7 @@ use pillion_runtime::access_log::Protocol;
 
 use crate::connection::Context;
 use crate::downstream::{Downstream, H1Downstream};
-use crate::exchange::{self, Exchange, Next};
+use crate::exchange::{self, Begun, Exchange, Next};
 use crate::relay::{Encoding, Flow};
 use crate::request::{self, Request, View};
 use crate::respond;
@@ -25,14 +25,6 @@ pub(crate) const READ_HEAD: usize = 64 * 1024;
 /// before the connection is reset under it.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-
-/// A request whose head was read.
-struct Begun {
-    exchange: Exchange,
-    request: Request,
-    body: Flow,
-    verdict: Result<(), Reason>,
-}
 
 /// What came of waiting for a request.
 enum Arrived {
@@ -55,17 +47,16 @@ pub(crate) async fn serve(mut h1: H1Downstream, context: Rc<Context>) {
             }
             Arrived::Request(begun) => {
                 drop(listener);
-                let Begun { exchange, request, body, verdict } = *begun;
                 let mut downstream = Downstream::H1(&mut h1);
                 // Boxed: between exchanges a connection keeps nothing of this.
-                Box::pin(exchange::run(exchange, request, verdict, body, &mut downstream)).await
+                Box::pin(exchange::run(begun, &mut downstream)).await
             }
         };
         match next {
             Next::KeepAlive => served += 1,
             Next::Close => return,
             Next::Reset => return h1.stream.reset_on_close(),
-            Next::Linger => return linger(&mut h1, &context).await,
+            Next::Linger => return Box::pin(linger(&mut h1, &context)).await,
         }
     }
 }
@@ -76,7 +67,7 @@ async fn refuse(
     listener: &Rc<ListenerState>,
     reason: Reason,
 ) -> Next {
-    let mut exchange = Exchange::new(&context.worker, listener, Protocol::Http11, context.peer);
+    let mut exchange = Exchange::new(&context.worker, listener, Protocol::Http11, &context.peer);
     respond::refuse_unread(&mut exchange, reason, h1).await
 }
 
@@ -172,7 +163,7 @@ impl HeadReader<'_> {
             Version::Http11 => Protocol::Http11,
         };
         let mut exchange =
-            Exchange::new(&self.context.worker, listener, protocol, self.context.peer);
+            Exchange::new(&self.context.worker, listener, protocol, &self.context.peer);
         let most = listener.snapshot.limits.requests_per_connection;
         let is_last = most > 0 && self.served + 1 >= most;
         let view = View {

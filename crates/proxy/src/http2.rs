@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::attempt;
 use crate::connection::Context;
 use crate::downstream::{Downstream, H2Downstream};
-use crate::exchange::{self, Exchange};
+use crate::exchange::{self, Begun, Exchange};
 use crate::relay::{Encoding, Flow};
 use crate::request::{self, Request, View, drop_named};
 use crate::stream::Rewound;
@@ -115,13 +115,14 @@ async fn serve_stream(
 ) {
     let (parts, receive) = request.into_parts();
     let listener = context.listener();
-    let mut exchange = Exchange::new(&context.worker, &listener, Protocol::Http2, context.peer);
+    let mut exchange = Exchange::new(&context.worker, &listener, Protocol::Http2, &context.peer);
     drop(listener);
     let (request, body, verdict) = begin(&mut exchange, &parts, &receive).await;
     let mut h2 = H2Downstream { receive, respond, send: None, timer: Timer::default() };
     let mut downstream = Downstream::H2(&mut h2);
     // There is no connection to keep or to close: a stream ends by itself.
-    let _next = exchange::run(exchange, request, verdict, body, &mut downstream).await;
+    let begun = Box::new(Begun { exchange, request, body, verdict });
+    let _next = exchange::run(begun, &mut downstream).await;
 }
 
 /// Decides about a request and makes the head that goes upstream.

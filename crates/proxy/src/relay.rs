@@ -280,9 +280,9 @@ impl Flow {
         self.out
     }
 
-    /// The buffer, for another use.
-    pub(crate) fn into_buffer(self) -> Vec<u8> {
-        self.out
+    /// The buffer, for another use once all is over.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        mem::take(&mut self.out)
     }
 
     /// Whether `more` body bytes are kept for another attempt. From the first that do not fit,

@@ -180,7 +180,7 @@ impl Plan {
             return;
         }
         let hops = exchange.listener.snapshot.trust.hops;
-        let peer = exchange.downstream.map(|address| address.ip().to_canonical());
+        let peer = exchange.downstream.text.as_bytes();
         let mut value = exchange.worker.lend();
         hops::write_forwarded_for(view.values("x-forwarded-for"), hops, peer, &mut value);
         if seen.forwarded {

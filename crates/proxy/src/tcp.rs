@@ -24,7 +24,7 @@ pub(crate) async fn serve(mut stream: Stream, mut read: Vec<u8>, context: &Rc<Co
     let worker = Rc::clone(&context.worker);
     worker.stats.opened(context.direction, Protocol::Tcp);
     let listener = context.listener();
-    let mut exchange = Exchange::new(&worker, &listener, Protocol::Tcp, context.peer);
+    let mut exchange = Exchange::new(&worker, &listener, Protocol::Tcp, &context.peer);
     let mut lease = match connect(&mut exchange).await {
         Ok(lease) => lease,
         Err(reason) => {
