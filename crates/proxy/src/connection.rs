@@ -92,7 +92,9 @@ pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
         Box::pin(tcp::serve(stream, Vec::new(), &context)).await;
         return;
     }
-    let Some((spoken, read)) = Box::pin(detect(&mut stream, &context, &listener)).await else { return };
+    let Some((spoken, read)) = Box::pin(detect(&mut stream, &context, &listener)).await else {
+        return;
+    };
     let is_auto = listener.config().protocol == ListenerProtocol::Auto;
     drop(listener);
     match spoken {

@@ -1,7 +1,6 @@
 //! Where a request has been: the client behind trusted proxies, what we add for the next hop, and
 //! whether the request has been here before.
 
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// The address of the client, as far as it is to be believed.
@@ -20,11 +19,12 @@ pub fn client_address<'a>(
 }
 
 /// Writes the `X-Forwarded-For` value for the next hop to `out`: what is believed of the incoming
-/// `values`, in its order and as it was written, and `peer`. Writes nothing where there is neither.
+/// `values`, in its order and as it was written, and `peer`, the address of the other end of the
+/// connection as text (empty on a Unix socket). Writes nothing where there is neither.
 pub fn write_forwarded_for<'a>(
     values: impl DoubleEndedIterator<Item = &'a [u8]> + Clone,
     trusted_hops: u32,
-    peer: Option<IpAddr>,
+    peer: &[u8],
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
@@ -35,10 +35,8 @@ pub fn write_forwarded_for<'a>(
     for entry in entries.skip(unbelieved) {
         write_entry(entry, start, out);
     }
-    if let Some(peer) = peer {
-        write_entry(b"", start, out);
-        // Writing to memory does not fail.
-        drop(write!(out, "{peer}"));
+    if !peer.is_empty() {
+        write_entry(peer, start, out);
     }
 }
 
