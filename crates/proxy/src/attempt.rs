@@ -222,8 +222,9 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         return Ok(UpstreamSide::h1(lease));
     }
     let began = exchange.worker.now();
-    let lease = Box::pin(endpoint.connect(patience)).await?;
+    let lease = Box::pin(endpoint.connect(patience)).await;
     exchange.times.waited += exchange.worker.now() - began;
+    let lease = lease?;
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
 }
