@@ -328,6 +328,23 @@ fn a_host_that_does_not_resolve() {
 }
 
 #[test]
+fn a_name_with_several_addresses_is_served_by_those_that_work() {
+    // `localhost` is often ::1 too, where nobody listens on this port.
+    let origin = Origin::saying("hello");
+    let name = format!("localhost:{}", origin.address().port());
+    let config = format!(
+        "upstreams: {{origin: {{endpoints: [\"{name}\"]}}}}\n\
+         inbound: {{routes: [{{upstream: origin}}]}}\n"
+    );
+    let pillion = pillion().config(config).start();
+    for _ in 0..10 {
+        assert_eq!(pillion.connect_inbound().send(post("/", "body")).response().status, 200);
+    }
+    let sent = format!("GET / HTTP/1.1\r\nhost: {name}\r\n\r\n");
+    assert_eq!(pillion.connect_outbound().send(sent).response().status, 200);
+}
+
+#[test]
 fn one_endpoint_that_fails_does_not_harm_the_others() {
     let (closed, good) = (ClosedPort::new(), Origin::saying("hello"));
     let config = format!(

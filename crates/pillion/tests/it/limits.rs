@@ -123,16 +123,18 @@ fn requests_in_flight_to_an_upstream() {
 fn connections_to_an_upstream() {
     let gate = Gate::new();
     let origin = gated(&gate);
-    let pillion = with_upstream_limits(&origin, "connections: 1, pending: 1");
+    let config = inbound_to(origin.address()).replace(
+        "endpoints:",
+        "connect_timeout: 15s, limits: {connections: 1, pending: 1}, endpoints:",
+    );
+    let pillion = pillion().config(config).start();
     let mut first = pillion.connect_inbound();
     first.send(get("/first"));
     origin.request();
     let mut waiting = pillion.connect_inbound();
     waiting.send(get("/waiting"));
     // One waits for the connection; once that is seen, there is no room for another.
-    pillion_testkit::eventually("one waits", || {
-        pillion.admin.get("/upstreams").1.contains("\"pending\":1")
-    });
+    pillion.wait_for_metric("pillion_upstream_requests_pending{upstream=\"origin\"}", 1.0);
     let mut refused = pillion.connect_inbound();
     refused.send(get("/refused"));
     assert_refused(&mut refused, 503, "upstream_pending_limit");
@@ -140,6 +142,26 @@ fn connections_to_an_upstream() {
     assert_eq!(first.response().status, 200);
     assert_eq!(waiting.response().status, 200);
     assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn a_wait_for_a_connection_ends_with_the_time_to_connect() {
+    let gate = Gate::new();
+    let origin = gated(&gate);
+    let config = inbound_to(origin.address())
+        .replace("endpoints:", "connect_timeout: 100ms, limits: {connections: 1}, endpoints:")
+        .replace("{upstream: origin}", "{upstream: origin, retry: {retries: 0}}");
+    let pillion = pillion().config(config).start();
+    let mut first = pillion.connect_inbound();
+    first.send(get("/first"));
+    origin.request();
+    let mut second = pillion.connect_inbound();
+    second.send(get("/second"));
+    assert_refused(&mut second, 503, "upstream_connection_limit");
+    let line = pillion.logged("reason", "upstream_connection_limit");
+    assert!(line["pillion_us"].as_u64().unwrap() < 90_000, "others were waited for: {line}");
+    gate.open();
+    assert_eq!(first.response().status, 200);
 }
 
 #[test]
