@@ -26,7 +26,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), Failure> {
 
     println!("demo: $ {}", program::line(&command));
     let mut running = Running::start(&mut command, None)?;
-    http::wait_ready(&mut running, http::local(inbound), "/", READY_TIMEOUT)?;
+    http::wait_ready(&mut running, http::local(admin), "/ready", READY_TIMEOUT)?;
     for path in PATHS {
         let response = http::get(http::local(inbound), path)?;
         println!("demo: GET {path} → {} ({} bytes)", response.status, response.body.len());
