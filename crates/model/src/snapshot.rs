@@ -40,6 +40,8 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// How long a client may take to send a whole request head.
     pub head_timeout: Duration,
+    /// How long a connection that does not speak HTTP may be silent both ways.
+    pub tcp_idle_timeout: Duration,
 }
 
 /// Which way traffic flows, seen from the app.

@@ -129,6 +129,9 @@ impl HeadReader<'_> {
             let fresh = room.get(..count).unwrap_or_default();
             let arrived = if h1.unread.is_empty() {
                 self.take(fresh, h1)
+            } else if self.cannot_end(h1.unread.len() + count, fresh) {
+                h1.unread.extend_from_slice(fresh);
+                None
             } else {
                 let mut data = mem::take(&mut h1.unread);
                 data.extend_from_slice(fresh);
@@ -138,6 +141,13 @@ impl HeadReader<'_> {
                 return Poll::Ready(arrived);
             }
         }
+    }
+
+    /// Whether these bytes cannot be the end of a head, so that it need not be parsed again: a
+    /// client that sends a byte at a time would have us parse as often. What ends a head ends a
+    /// line, and lines are few.
+    fn cannot_end(&self, len: usize, fresh: &[u8]) -> bool {
+        len < self.listener.snapshot.limits.head_bytes && !fresh.contains(&b'\n')
     }
 
     /// Reads a request from the start of `data`, and leaves in `unread` what comes after it; all of

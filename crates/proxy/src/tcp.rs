@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pillion_model::Reason;
 use pillion_runtime::access_log::Protocol;
@@ -14,10 +13,6 @@ use crate::stream::Stream;
 use crate::timer::Timer;
 use crate::tunnel::{self, End};
 use crate::upstream::Lease;
-
-/// How long a connection may be silent both ways: the pools of database clients keep theirs for
-/// long, and keep them alive themselves.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Serves a connection that begins with `read` until both sides have ended.
 pub(crate) async fn serve(mut stream: Stream, mut read: Vec<u8>, context: &Rc<Context>) {
@@ -36,7 +31,7 @@ pub(crate) async fn serve(mut stream: Stream, mut read: Vec<u8>, context: &Rc<Co
     let mut nothing = Vec::new();
     let server = End { stream: &mut lease.stream, unread: &mut nothing };
     let mut timer = Timer::default();
-    let ends = (&mut timer, IDLE_TIMEOUT);
+    let ends = (&mut timer, listener.config().tcp_idle_timeout);
     let passed = tunnel::run(&worker.bulk, client, server, Vec::new(), ends).await;
     exchange.request_bytes = passed.up;
     exchange.response_bytes = passed.down;

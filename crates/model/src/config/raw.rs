@@ -117,6 +117,9 @@ pub struct Listener {
     pub idle_timeout: Period,
     /// How long a client may take to send a whole request head.
     pub head_timeout: Period,
+    /// How long a connection that does not speak HTTP may be silent both ways. Long: the pools of
+    /// database clients keep their connections, and keep them alive themselves.
+    pub tcp_idle_timeout: Period,
     /// Upstream of connections that do not speak HTTP.
     #[schemars(extend("x-default" = "app for inbound; none for outbound: they are closed"))]
     pub tcp_upstream: Option<Name>,
@@ -135,6 +138,7 @@ impl Default for Listener {
             protocol: ListenerProtocol::Auto,
             idle_timeout: Period::from_secs(60),
             head_timeout: Period::from_secs(10),
+            tcp_idle_timeout: Period::from_secs(3600),
             tcp_upstream: None,
             routes: Vec::new(),
         }

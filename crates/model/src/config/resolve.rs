@@ -232,6 +232,7 @@ fn listener(raw: &raw::Listener, scope: &mut Scope<'_, '_>) -> Listener {
         tcp_upstream,
         idle_timeout: raw.idle_timeout.get(),
         head_timeout: raw.head_timeout.get(),
+        tcp_idle_timeout: raw.tcp_idle_timeout.get(),
     }
 }
 
