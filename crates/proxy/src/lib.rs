@@ -68,6 +68,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Runs what must not disturb the workers, name lookups above all.
     pub control: Handle,
+    /// Where the app listens, if that is known before it is looked for.
+    pub app: Option<SocketAddr>,
     /// Chance: seeds ids, balancing and jitter.
     pub seed: u64,
 }
@@ -130,6 +132,7 @@ impl Proxy {
             connection_ended: Notify::new(),
             workers: config.workers,
         });
+        shared.upstreams.set_app(config.app);
         let upstreams = shared.upstreams.apply(&config.snapshot);
         let applied = Arc::new(Applied::new(Arc::clone(&config.snapshot), upstreams));
         let (orders, received) =

@@ -107,7 +107,8 @@ pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
 
 async fn serve(start: Start) {
     let Start { number, shared, mut orders, listeners, registry, access_log, seed } = start;
-    let first = orders.borrow_and_update().clone();
+    // Not marked as seen: an order that came before this thread ran is obeyed, too.
+    let first = orders.borrow().clone();
     let state = State::new(&first.applied, None, shared.workers > 1);
     let mut random = Random::new(seed.wrapping_add(number as u64));
     // The same on all workers: a request that comes back may come to another one.

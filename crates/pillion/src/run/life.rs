@@ -28,6 +28,7 @@ use super::drain::Draining;
 use super::events::{Event, Order, Sources};
 use super::look::Place;
 use super::reload::{Reloaded, Reloads};
+use super::sidecar::on_loopback;
 use super::{Addresses, Sidecar, Source, banner};
 use crate::admin;
 use crate::failure::Failure;
@@ -90,14 +91,13 @@ impl Life {
     ) -> Result<Self, Failure> {
         let reloads = Reloads::new(loaded, source, &sidecar.registry);
         let app = &reloads.settings().app;
-        let given = app.port.map(|port| ([127, 0, 0, 1], port).into());
+        let given = app.port.map(on_loopback);
         let app_view = watch::Sender::new(AppView {
             expected: given.is_some(),
             pid: None,
             place: given.map(|address| Place { address, text: format!("{address} (app.port)") }),
             ready_path: app.ready_path.clone(),
         });
-        sidecar.proxy.set_app(given);
         let (orders, received) = mpsc::channel(ORDERS);
         let admin = sidecar.admin.take().map(|bound| {
             let view = admin::View {

@@ -1,6 +1,7 @@
 //! The sidecar's own parts: listeners, data path, metrics and access log.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -85,6 +86,7 @@ impl Sidecar {
             registry: registry.clone(),
             access_log: access_log.clone(),
             control: Handle::current(),
+            app: settings.app.port.map(on_loopback),
             seed: chance(),
         })
         .map_err(|error| Failure::doing("cannot start the workers", &error))?;
@@ -144,6 +146,11 @@ impl Addresses {
 pub(super) fn chance() -> u64 {
     // Each state is keyed by the system's randomness.
     RandomState::new().hash_one(())
+}
+
+/// Where an app listens whose port was given.
+pub(super) fn on_loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 fn bind(listen: Option<&Listen>, direction: Direction) -> Result<Option<Bound>, Failure> {
