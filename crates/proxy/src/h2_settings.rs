@@ -24,6 +24,9 @@ const STREAMS_UNTOLD: usize = 100;
 
 /// What we offer to clients.
 pub(crate) fn server(limits: &Limits) -> h2::server::Builder {
+    // Twice the limit: what is beyond it but not out of all proportion is refused by us, with a
+    // reason in answer, log and metric; the library's own refusal is a bare 431.
+    let head_list = u32::try_from(limits.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
@@ -31,7 +34,7 @@ pub(crate) fn server(limits: &Limits) -> h2::server::Builder {
         .max_frame_size(FRAME_SIZE)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(limits.h2_streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(head_list)
         .max_pending_accept_reset_streams(RESETS_PENDING)
         .max_concurrent_reset_streams(RESETS_PENDING);
     builder

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
 use http::request::Parts;
-use pillion_http1::{FIELDS_MAX, Field, FieldSet, Framing, RequestFacts};
+use http::uri::Authority;
+use pillion_http1::{Field, FieldSet, Framing, RequestFacts};
 use pillion_model::Reason;
+use pillion_model::snapshot::Limits;
 use pillion_runtime::access_log::Protocol;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -24,6 +26,9 @@ use crate::stream::Rewound;
 use crate::timer::Timer;
 use crate::upstream_side::fields_of;
 use crate::{Phase, h2_settings};
+
+/// What a field counts beyond its name and value (RFC 9113 §6.5.2).
+const FIELD_OVERHEAD: usize = 32;
 
 /// The streams of a connection.
 struct Streams {
@@ -135,14 +140,9 @@ async fn begin(
     let view = view(parts, &fields);
     let mut empty = Flow::to_h1(Framing::Empty, Encoding::Plain, Vec::new(), 0);
     empty.set_empty();
-    let (plan, mut verdict) = request::plan(exchange, &view);
-    if fields.len() > FIELDS_MAX {
-        verdict = Err(Reason::DownstreamHeadTooLarge);
-    }
-    if view.facts.is_connect {
-        verdict = Err(Reason::DownstreamUnsupported);
-    }
-    let speaks_h2 = match verdict {
+    let (plan, verdict) = request::plan(exchange, &view);
+    let checked = check(parts, &view, &exchange.listener.snapshot.limits);
+    let speaks_h2 = match checked.and(verdict) {
         Ok(()) => attempt::protocol(exchange, Protocol::Http2).await,
         Err(reason) => Err(reason),
     };
@@ -173,6 +173,32 @@ async fn begin(
             (request::facts(&view, plan, exchange, None), body, Ok(()))
         }
     }
+}
+
+/// Refuses what the library lets pass: heads beyond the limits, and what an app of HTTP/1 could
+/// read in two ways.
+fn check(parts: &Parts, view: &View<'_>, limits: &Limits) -> Result<(), Reason> {
+    let fields = view.fields.iter();
+    let bytes: usize = fields.map(|f| f.name.len() + f.value.len() + FIELD_OVERHEAD).sum();
+    let bytes = bytes + view.path.len() + view.authority.len();
+    if bytes > limits.head_bytes || view.fields.len() > limits.head_fields {
+        return Err(Reason::DownstreamHeadTooLarge);
+    }
+    let lengths = view.fields.iter().filter(|field| field.name == "content-length").count();
+    if lengths > 1 || !has_clear_authority(parts, view.authority) {
+        return Err(Reason::DownstreamMalformed);
+    }
+    if view.facts.is_connect {
+        return Err(Reason::DownstreamUnsupported);
+    }
+    Ok(())
+}
+
+/// Whether the authority, which an app of HTTP/1 gets as `host`, is a host and perhaps a port. The
+/// library has parsed `:authority`, but takes one with a user (RFC 9113 §8.3.1 does not).
+fn has_clear_authority(parts: &Parts, authority: &[u8]) -> bool {
+    let is_parsed = parts.uri.authority().is_some() || authority.is_empty();
+    (is_parsed || Authority::try_from(authority).is_ok()) && !authority.contains(&b'@')
 }
 
 fn view<'a>(parts: &'a Parts, fields: &'a [Field<'a>]) -> View<'a> {
