@@ -303,6 +303,56 @@ fn an_answer_that_comes_before_the_body_was_sent_is_passed_on() {
 }
 
 #[test]
+fn a_client_that_sends_on_after_an_early_answer_can_still_read_it() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
+        conn.wait_for_end();
+    });
+    let pillion = in_front_of(origin.address());
+    let mut wire = pillion.connect_inbound();
+    wire.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 1000000\r\n\r\n");
+    for _ in 0..100 {
+        // It is not told at once, but it is not reset under its own answer either.
+        wire.send([b'x'; 10_000]);
+    }
+    assert_eq!(wire.response().status, 403);
+}
+
+#[test]
+fn an_app_that_declines_a_body_is_heard_before_it_is_sent() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno");
+        conn.wait_for_end();
+    });
+    let pillion = in_front_of(origin.address());
+    let mut wire = pillion.connect_inbound();
+    wire.send("PUT / HTTP/1.1\r\nhost: app\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+    let response = wire.response();
+    assert_eq!((response.status, response.interim.len()), (401, 0));
+}
+
+#[test]
+fn every_form_of_target_reaches_the_app_in_its_own_form() {
+    let origin = Origin::echo();
+    let pillion = in_front_of(origin.address());
+    let mut wire = pillion.connect_inbound();
+    let cases = [
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS * HTTP/1.1", "a"),
+        ("OPTIONS http://b HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS * HTTP/1.1", "b"),
+        ("GET http://b/c?d HTTP/1.1\r\nhost: a\r\n\r\n", "GET /c?d HTTP/1.1", "b"),
+        ("GET http://b HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/1.1", "b"),
+        ("GET /?q HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n", "GET /?q HTTP/1.1", "a"),
+    ];
+    for (sent, line, host) in cases {
+        assert_eq!(wire.send(sent).response().status, 200, "{sent}");
+        let (seen, _) = origin.requests().pop().unwrap();
+        assert_eq!((seen.line.as_str(), seen.all("host")), (line, vec![host]), "{sent}");
+    }
+}
+
+#[test]
 fn one_empty_line_before_a_request_is_forgiven() {
     let origin = Origin::saying("hello");
     let pillion = in_front_of(origin.address());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pillion_testkit::{
-    ClosedPort, Gate, Origin, Peer, Pillion, eventually, peak_memory_kib, python, tool,
+    ClosedPort, Gate, Origin, Peer, Pillion, Signal, eventually, peak_memory_kib, python, tool,
 };
 
 use crate::{get, in_front_of, inbound_to, peer, pillion};
@@ -188,6 +188,61 @@ fn a_client_that_cancels_a_stream_frees_the_app() {
     drop(client);
     left.wait();
     assert_eq!(pillion.logged("reason", "downstream_abort")["status"], 499);
+}
+
+#[test]
+fn a_response_that_is_cut_off_is_a_stream_that_is_reset() {
+    let origin = Origin::once("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n0123456789");
+    let pillion = before_http1(origin.address());
+    let mut command = Command::new(tool("curl"));
+    command.args(["--http2-prior-knowledge", "--silent", "--max-time", "15", &url(&pillion, "/")]);
+    let output = command.output().unwrap();
+    // CURLE_HTTP2_STREAM; what was not on its way yet goes with the stream.
+    assert_eq!(output.status.code(), Some(92));
+    assert!(b"0123456789".starts_with(&output.stdout));
+    assert_eq!(pillion.logged("reason", "upstream_truncated")["protocol"], "HTTP/2");
+}
+
+#[test]
+fn a_head_that_is_too_large_is_answered_431() {
+    let origin = Origin::saying("hello");
+    let pillion = before_http1(origin.address());
+    let big = |bytes: usize| format!("x-big: {}", "a".repeat(bytes));
+    let status = |header: &str| {
+        curl(&[
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+            "--header",
+            header,
+            &url(&pillion, "/"),
+        ])
+    };
+    assert_eq!(status(&big(30_000)), "200");
+    assert_eq!(status(&big(40_000)), "431");
+    assert_eq!(status(&big(100)), "200");
+    pillion.logged("reason", "downstream_head_too_large");
+}
+
+#[test]
+fn what_is_in_flight_when_the_drain_begins_is_completed() {
+    let (working, gate) = (Gate::new(), Gate::new());
+    let (began, held) = (working.clone(), gate.clone());
+    let origin = Origin::answering(move |_, _| {
+        began.open();
+        held.wait();
+        b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\ncomplete".to_vec()
+    });
+    let mut pillion = before_http1(origin.address());
+    let target = url(&pillion, "/");
+    let client = Peer::start(&tool("curl"), ["--http2-prior-knowledge", "--silent", &target]);
+    working.wait();
+    pillion.signal(Signal::SIGTERM);
+    eventually("it is not ready any more", || pillion.admin.get("/ready").0 == 503);
+    gate.open();
+    assert_eq!(client.stdout.whole(), "complete");
+    assert_eq!(pillion.wait().code(), Some(0));
 }
 
 #[test]

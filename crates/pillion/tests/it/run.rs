@@ -254,6 +254,45 @@ fn an_app_that_fails_is_started_again_as_often_as_configured() {
 }
 
 #[test]
+fn an_app_that_was_started_again_is_found_on_its_new_port() {
+    let builder = pillion();
+    let mark = builder.folder().join("second");
+    let (python, script) = (python(), peer("app.py"));
+    let script = format!(
+        "test -e {mark} || {{ touch {mark}; exit 1; }}; exec {} {}",
+        python.display(),
+        script.display(),
+        mark = mark.display()
+    );
+    let config = "app: {restart: on-failure, restart_backoff: 1ms}\n";
+    let pillion = beside_shell(&script).config(config).start_ready();
+    assert_eq!(hello(&pillion), "hello from the app");
+    let first = number(&pillion.stdout, "http ");
+    send_signal(number(&pillion.stdout, "pid "), Signal::SIGKILL);
+    eventually("a second app on a second port", || {
+        let text = pillion.stdout.text();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("http "))
+            .any(|port| port != first.to_string())
+    });
+    eventually("it is ready again", || pillion.admin.get("/ready").0 == 200);
+    assert_eq!(hello(&pillion), "hello from the app");
+}
+
+#[test]
+fn the_access_log_stays_out_of_the_apps_output() {
+    let pillion = beside_app(&[]).config("access_log: {}\n").start_ready();
+    hello(&pillion);
+    pillion.stderr.wait_for("/hello");
+    assert!(!pillion.stdout.text().contains("/hello"), "{}", pillion.stdout.text());
+    let origin = Origin::saying("hello");
+    let config = format!("{}access_log: {{}}\n", inbound_to(origin.address()));
+    let alone = crate::pillion().config(config).start();
+    hello(&alone);
+    alone.stdout.wait_for("\"path\":\"/hello\"");
+}
+
+#[test]
 fn without_an_app_it_runs_until_it_is_told_to_end() {
     let origin = Origin::saying("hello");
     let mut pillion = in_front_of(origin.address());

@@ -1,8 +1,8 @@
 //! Requests that could be read in two ways are refused, each with the reason where one looks for it.
 
-use pillion_testkit::{Origin, eventually};
+use pillion_testkit::{Origin, eventually, python};
 
-use crate::{get, inbound_to, pillion};
+use crate::{get, inbound_to, peer, pillion};
 
 /// What is wrong, and the request; `~` stands for the end of a line.
 const REFUSED: &[(&str, &str)] = &[
@@ -148,4 +148,29 @@ fn a_request_that_comes_back_is_a_loop() {
         .response();
     assert_eq!(response.status, 508);
     assert_eq!(response.reason(), Some("loop"));
+}
+
+#[test]
+fn what_http_2_forbids_never_reaches_an_app_of_http_1() {
+    let origin = Origin::saying("hello");
+    let config = inbound_to(origin.address()).replace("endpoints:", "protocol: http1, endpoints:");
+    let pillion = pillion().config(config).start();
+    let output = std::process::Command::new(python())
+        .arg(peer("h2_peer.py"))
+        .args(["malformed", &pillion.inbound().to_string()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let passed: Vec<_> = told.lines().filter(|line| line.ends_with(": 200")).collect();
+    // A fragment is dropped, and a client need not name a host: neither can be misread.
+    assert_eq!(passed, ["a fragment in the path: 200", "no authority: 200"], "{told}");
+    assert_eq!(told.lines().count(), 26, "{told}");
+    let seen: Vec<_> =
+        origin.requests().into_iter().map(|(head, _)| (head.line, head.fields)).collect();
+    assert_eq!(seen.len(), passed.len(), "{seen:?}");
+    let of = |at: usize, name: &str| seen[at].1.iter().find(|(known, _)| known == name).cloned();
+    assert_eq!(seen[0].0, "POST /a HTTP/1.1");
+    assert_eq!(of(1, "host").unwrap().1, "");
+    assert_eq!(pillion.connect_inbound().send(get("/good")).response().status, 200);
 }

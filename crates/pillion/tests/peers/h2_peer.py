@@ -2,6 +2,7 @@
 
 serve              prints "port N"; answers as the path says: /trailers, /reset, …
 flood KIND ADDRESS  sends rapid resets, CONTINUATION frames, pings or settings until it is stopped
+malformed ADDRESS   sends heads that no library would, and says what became of each
 """
 
 import argparse
@@ -13,7 +14,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
-import h2.exceptions
+import hpack
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -141,9 +142,84 @@ FLOODS = {
     "settings": settings,
 }
 
+POST = [(":method", "POST"), (":path", "/malformed"), (":scheme", "http"), (":authority", "app")]
+
+
+def replaced(name, value):
+    return [(key, value if key == name else known) for key, known in POST]
+
+
+# What is sent, and the body after it.
+MALFORMED = {
+    "two lengths": (POST + [("content-length", "4"), ("content-length", "5")], b"abcd"),
+    "the same length twice": (POST + [("content-length", "4"), ("content-length", "4")], b"abcd"),
+    "a list of lengths": (POST + [("content-length", "4, 4")], b"abcd"),
+    "a signed length": (POST + [("content-length", "+4")], b"abcd"),
+    "a length that is too long": (POST + [("content-length", "5")], b"abcd"),
+    "a length that is too short": (POST + [("content-length", "3")], b"abcd"),
+    "a transfer coding": (POST + [("transfer-encoding", "chunked")], b"0\r\n\r\n"),
+    "connection": (POST + [("connection", "x")], b""),
+    "upgrade": (POST + [("upgrade", "websocket")], b""),
+    "upper case": (POST + [("X-Upper", "1")], b""),
+    "a line in a value": (POST + [("x", "1\r\ny: 2")], b""),
+    "a line in a name": (POST + [("x: 1\r\ny", "2")], b""),
+    "a line in the path": (replaced(":path", "/ HTTP/1.1\r\nx: 1"), b""),
+    "a space in the path": (replaced(":path", "/a b"), b""),
+    "a fragment in the path": (replaced(":path", "/a#b"), b""),
+    "a relative path": (replaced(":path", "a"), b""),
+    "an empty path": (replaced(":path", ""), b""),
+    "a line in the method": (replaced(":method", "GET / HTTP/1.1\r\nx: y"), b""),
+    "a space in the method": (replaced(":method", "GET /"), b""),
+    "a line in the authority": (replaced(":authority", "a\r\nx: y"), b""),
+    "a user in the authority": (replaced(":authority", "user@app"), b""),
+    "a path in the authority": (replaced(":authority", "app/x"), b""),
+    "no authority": ([pair for pair in POST if pair[0] != ":authority"], b""),
+    "two paths": (POST + [(":path", "/other")], b""),
+    "a pseudo field after another": ([("x", "1")] + POST, b""),
+    "an unknown pseudo field": (POST + [(":x", "1")], b""),
+}
+
+
+def malformed(arguments):
+    for name, (fields, body) in MALFORMED.items():
+        print(f"{name}: {outcome(arguments.address, fields, body)}", flush=True)
+
+
+def outcome(address, fields, body):
+    """The status of the answer, or how it was refused."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as tcp:
+        tcp.settimeout(15)
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        connection.initiate_connection()
+        head = connection.encoder.encode(fields)
+        connection.encoder = hpack.Encoder()
+        # So that the library knows of the stream: its own, proper head is never sent.
+        sent = connection.data_to_send()
+        connection.send_headers(1, POST, end_stream=True)
+        connection.data_to_send()
+        frames = frame(0x1, 0x4 if body else 0x5, 1, head)
+        tcp.sendall(sent + frames + (frame(0x0, 0x1, 1, body) if body else b""))
+        try:
+            while data := tcp.recv(65536):
+                for event in connection.receive_data(data):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        return dict(event.headers)[b":status"].decode()
+                    if isinstance(event, h2.events.StreamReset):
+                        return "reset"
+                    if isinstance(event, h2.events.ConnectionTerminated):
+                        return "goaway"
+            return "closed"
+        except ConnectionError:
+            return "closed"
+
+
 parser = argparse.ArgumentParser()
 commands = parser.add_subparsers(dest="command", required=True)
 commands.add_parser("serve").set_defaults(run=serve)
+refusing = commands.add_parser("malformed")
+refusing.add_argument("address")
+refusing.set_defaults(run=malformed)
 flooding = commands.add_parser("flood")
 flooding.add_argument("kind", choices=FLOODS)
 flooding.add_argument("address")
