@@ -20,7 +20,7 @@ pub(super) fn show(addresses: &Addresses, app: &AppView) {
     };
     say!(
         Info,
-        "riding",
+        "serving",
         inbound = listener(&addresses.inbound),
         outbound = listener(&addresses.outbound),
         admin = listener(&addresses.admin),

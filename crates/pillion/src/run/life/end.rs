@@ -34,7 +34,10 @@ impl Life {
             return;
         }
         self.sidecar.lifecycle.begin_drain(reason);
-        say!(Info, "draining", reason = reason);
+        // The end of the app has been spoken of.
+        if self.sources.app.is_none() || self.app_view.borrow().pid.is_some() {
+            say!(Info, "draining", reason = reason);
+        }
         self.stage = Stage::DrainingInbound;
         let timeout = self.drain_timeout();
         self.sources.draining.begin(&self.sidecar.proxy, Direction::Inbound, timeout);
