@@ -307,7 +307,8 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// How one is chosen.
     pub balance: Balance,
-    /// How long opening a connection may take.
+    /// How long opening a connection may take. Long enough for a lost SYN to be sent again, which
+    /// takes the kernel a second: an app that is busy for a moment drops them.
     pub connect_timeout: Period,
     /// How long an unused connection is kept.
     pub idle_timeout: Period,
@@ -321,7 +322,7 @@ impl Default for Upstream {
             endpoints: Vec::new(),
             protocol: UpstreamProtocol::Auto,
             balance: Balance::LeastRequest,
-            connect_timeout: Period::from_secs(1),
+            connect_timeout: Period::from_secs(5),
             idle_timeout: Period::from_secs(60),
             limits: UpstreamLimits::default(),
         }

@@ -23,6 +23,9 @@ use super::{Endpoint, H2Knowledge, SharedUpstream, Target};
 use crate::h2_settings;
 use crate::stream::Stream;
 
+/// How long an endpoint may take to show that it speaks HTTP/2: an app of HTTP/1 may say nothing.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a worker keeps for one upstream.
 pub(crate) struct Pool {
     pub(crate) shared: Arc<SharedUpstream>,
@@ -277,7 +280,7 @@ impl PooledEndpoint {
             H2Knowledge::Unknown => {}
         }
         let mut lease = self.connect(patience).await?;
-        let speaks = timeout(patience.connect, h2_settings::probe(&mut lease.stream)).await;
+        let speaks = timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await;
         let speaks = matches!(speaks, Ok(Ok(true)));
         self.shared.learn_h2(speaks);
         Ok(speaks)
