@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::Stream;
+
 /// A bound socket that does not listen.
 pub struct ClosedPort {
     socket: Socket,
@@ -24,9 +26,14 @@ impl ClosedPort {
         self.address
     }
 
-    /// From now on connections are taken into a backlog, which nobody serves.
+    /// From now on connections are taken into a backlog, and wait there for [`Self::accept`].
     pub fn listen(&self, backlog: i32) {
         self.socket.listen(backlog).unwrap();
+    }
+
+    /// Takes a connection out of the backlog.
+    pub fn accept(&self) -> Stream {
+        Stream::new(self.socket.accept().unwrap().0.into())
     }
 }
 

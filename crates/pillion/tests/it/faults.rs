@@ -72,6 +72,23 @@ fn an_endpoint_that_does_not_accept() {
 }
 
 #[test]
+fn an_endpoint_that_is_too_busy_to_accept_for_a_moment_is_waited_for() {
+    let port = ClosedPort::new();
+    port.listen(0);
+    let filler = Wire::connect(port.address());
+    let pillion = in_front_of(port.address());
+    let mut wire = pillion.connect_inbound();
+    wire.send(post("/", "body"));
+    pillion.wait_for_metric("pillion_upstream_connections", 1.0);
+    // Its first SYN was dropped by the full backlog; the next finds room.
+    drop((port.accept(), filler));
+    let mut app = port.accept();
+    app.try_read_head().unwrap();
+    app.try_send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+    assert_eq!(wire.response().text(), "ok");
+}
+
+#[test]
 fn an_endpoint_that_closes_without_a_word() {
     let origin = Origin::start(|mut conn| drop(conn.request()));
     let pillion = with_route(&origin, "");
