@@ -32,12 +32,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             while not os.path.exists(arguments.wait):
                 time.sleep(0.01)
             body = b"slow but complete"
+            say("slow done")
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        if self.path == "/slow":
-            say("slow done")
 
     def log_message(self, *_):
         pass
