@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 use pillion_http1::Framing;
 use pillion_model::Reason;
 use pillion_model::snapshot::{Route, Upstream, UpstreamProtocol};
-use pillion_runtime::access_log::Protocol;
 use pillion_traffic::breaker::{Breaker, Permit, Resource};
 use pillion_traffic::retry::{self, Outcome, Sent, Verdict};
 use tokio::time::{Instant, timeout};
@@ -154,18 +153,21 @@ async fn pause(serving: &mut Serving<'_, '_>, wait: Duration) -> Result<(), Reas
     .await
 }
 
-/// What a downstream's requests are sent as.
-pub(crate) async fn protocol(exchange: &Exchange, spoken: Protocol) -> Result<bool, Reason> {
-    let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
+/// Whether a request that came over HTTP/2 goes upstream so; `None` where that has to be asked.
+pub(crate) fn known_protocol(exchange: &Exchange) -> Option<bool> {
+    let (pool, config) = exchange.pool()?;
     match config.protocol {
-        UpstreamProtocol::Http1 => Ok(false),
-        UpstreamProtocol::Http2 => Ok(true),
-        UpstreamProtocol::Auto if spoken != Protocol::Http2 => Ok(false),
-        UpstreamProtocol::Auto => {
-            let endpoint = choose(exchange, pool, config, None).await?;
-            endpoint.speaks_h2(Patience { connect: config.connect_timeout, until: None }).await
-        }
+        UpstreamProtocol::Http1 => Some(false),
+        UpstreamProtocol::Http2 => Some(true),
+        UpstreamProtocol::Auto => pool.speaks_h2(),
     }
+}
+
+/// Asks an endpoint whether it speaks HTTP/2.
+pub(crate) async fn ask_protocol(exchange: &Exchange) -> Result<bool, Reason> {
+    let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
+    let endpoint = choose(exchange, pool, config, None).await?;
+    endpoint.ask_h2(Patience { connect: config.connect_timeout, until: None }).await
 }
 
 /// Picks an endpoint, and waits for the upstream's first one where none is known yet.

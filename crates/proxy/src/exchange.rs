@@ -353,5 +353,6 @@ pub(crate) async fn run(mut begun: Box<Begun>, downstream: &mut Downstream<'_>) 
         }
     };
     exchange.worker.take_back(body.take_buffer());
+    exchange.worker.take_back(request.plan.take_buffer());
     next
 }

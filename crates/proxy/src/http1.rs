@@ -206,28 +206,25 @@ fn begin(
     view: &View<'_>,
     framing: Framing,
 ) -> (Request, Flow, Result<(), Reason>) {
-    let mut out = exchange.worker.lend();
     let (plan, verdict) = request::plan(exchange, view);
+    let mut request = request::facts(view, plan);
     let replay = exchange.replay();
     let to_h2 =
         exchange.pool().is_some_and(|(_, config)| config.protocol == UpstreamProtocol::Http2);
     if verdict.is_ok() && to_h2 {
-        let (head, verdict) = match request::to_h2(exchange, view, &plan) {
-            Ok(head) => (Some(head), Ok(())),
-            Err(reason) => (None, Err(reason)),
-        };
-        exchange.worker.take_back(out);
         let mut body = Flow::to_h2(framing, replay);
         if body.is_read() {
             body.set_empty();
         }
-        return (request::facts(view, plan, exchange, head), body, verdict);
+        let head = request::to_h2(exchange, view, &request.plan);
+        let verdict = head.map(|head| request.h2_head = Some(Box::new(head)));
+        return (request, body, verdict);
     }
+    let mut out = exchange.worker.lend();
     if verdict.is_ok() {
-        request::write_h1(&mut out, exchange, view, &plan, false);
+        request::write_h1(&mut out, exchange, view, &request.plan, false);
     }
-    let body = Flow::to_h1(framing, Encoding::Verbatim, out, replay);
-    (request::facts(view, plan, exchange, None), body, verdict)
+    (request, Flow::to_h1(framing, Encoding::Verbatim, out, replay), verdict)
 }
 
 fn refusal(error: HeadError) -> Reason {

@@ -1,7 +1,9 @@
 //! HTTP/2 from clients: each stream is an exchange of its own.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -12,29 +14,22 @@ use pillion_http1::{Field, FieldSet, Framing, RequestFacts};
 use pillion_model::Reason;
 use pillion_model::snapshot::Limits;
 use pillion_runtime::access_log::Protocol;
-use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::attempt;
 use crate::connection::Context;
 use crate::downstream::{Downstream, H2Downstream};
 use crate::exchange::{self, Begun, Exchange};
+use crate::h2_settings;
 use crate::relay::{Encoding, Flow};
-use crate::request::{self, Request, View, drop_named};
+use crate::request::{self, View, drop_named};
 use crate::stream::Rewound;
 use crate::timer::Timer;
 use crate::upstream_side::fields_of;
-use crate::{Phase, h2_settings};
 
 /// What a field counts beyond its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
-
-/// The streams of a connection.
-struct Streams {
-    open: Cell<usize>,
-    ended: Notify,
-}
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(stream: Rewound, context: Rc<Context>) {
@@ -42,74 +37,90 @@ pub(crate) async fn serve(stream: Rewound, context: Rc<Context>) {
     let settings = h2_settings::server(&listener.snapshot.limits);
     let head_timeout = listener.config().head_timeout;
     let handshake = settings.handshake::<_, Bytes>(stream);
-    let Ok(Ok(mut connection)) = timeout(head_timeout, handshake).await else {
+    let Ok(Ok(connection)) = timeout(head_timeout, handshake).await else {
         let reason = Reason::DownstreamMalformed;
         context.worker.stats.refused(&context.worker.registry, context.direction, reason);
         return;
     };
-    let streams = Rc::new(Streams { open: Cell::new(0), ended: Notify::new() });
-    accept(&mut connection, &context, &streams).await;
-    // What has begun is finished; the client was told that nothing new is taken.
-    connection.graceful_shutdown();
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        start(&context, &streams, request, respond);
-    }
+    let open = Rc::new(OpenStreams::default());
+    let mut server = Server { connection, context, open, timer: Timer::default(), served: 0 };
+    poll_fn(|cx| server.poll(cx)).await;
 }
 
-/// Takes streams until the connection ends, is idle for too long, has served enough, or drains.
-async fn accept(
-    connection: &mut Connection<Rewound, Bytes>,
-    context: &Rc<Context>,
-    streams: &Rc<Streams>,
-) {
-    let mut served: u64 = 0;
-    let mut idle_since = Instant::now();
-    loop {
-        let listener = context.listener();
-        let most = listener.snapshot.limits.requests_per_connection;
-        if most > 0 && served >= most {
-            return;
-        }
-        let idle_until = idle_since + listener.config().idle_timeout;
-        tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => {
-                    served += 1;
-                    start(context, streams, request, respond);
-                }
-                Some(Err(_)) | None => return,
-            },
-            () = streams.ended.notified() => idle_since = Instant::now(),
-            () = sleep_until(idle_until), if streams.open.get() == 0 => return,
-            () = context.worker.reached(context.direction, Phase::Draining) => return,
-        }
-    }
-}
-
-fn start(
-    context: &Rc<Context>,
-    streams: &Rc<Streams>,
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-) {
-    streams.open.set(streams.open.get() + 1);
-    let open = OpenStream(Rc::clone(streams));
-    let context = Rc::clone(context);
-    drop(spawn_local(async move {
-        serve_stream(&context, request, respond).await;
-        drop(open);
-    }));
-}
+/// The streams of a connection that have not ended.
+#[derive(Default)]
+struct OpenStreams(Cell<usize>);
 
 /// Counts a stream as open until dropped.
-struct OpenStream(Rc<Streams>);
+struct OpenStream(Rc<OpenStreams>);
+
+impl OpenStream {
+    fn new(open: &Rc<OpenStreams>) -> Self {
+        open.0.set(open.0.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-        if self.0.open.get() == 0 {
-            self.0.ended.notify_one();
+        let open = &self.0.0;
+        open.set(open.get().saturating_sub(1));
+    }
+}
+
+/// A connection. Each of its streams has a task of its own.
+struct Server {
+    connection: Connection<Rewound, Bytes>,
+    context: Rc<Context>,
+    open: Rc<OpenStreams>,
+    /// Set anew at every sign of life.
+    timer: Timer,
+    served: u64,
+}
+
+impl Server {
+    /// Takes streams until the connection is done with.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.arm();
+        loop {
+            if self.context.is_draining() || self.has_served_enough() {
+                // What has begun is finished; the client is told that nothing new is taken. Said
+                // twice it does no harm.
+                self.connection.graceful_shutdown();
+            }
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.served += 1;
+                    self.start(request, respond);
+                    continue;
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => ready!(self.timer.poll(cx)),
+            }
+            if self.open.0.get() == 0 {
+                self.connection.graceful_shutdown();
+            }
+            self.arm();
         }
+    }
+
+    fn arm(&mut self) {
+        let idle = self.context.listener().config().idle_timeout;
+        self.timer.set(self.context.worker.now() + idle);
+    }
+
+    fn has_served_enough(&self) -> bool {
+        let most = self.context.listener().snapshot.limits.requests_per_connection;
+        most > 0 && self.served >= most
+    }
+
+    fn start(&self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let open = OpenStream::new(&self.open);
+        let context = Rc::clone(&self.context);
+        drop(spawn_local(async move {
+            serve_stream(&context, request, respond).await;
+            drop(open);
+        }));
     }
 }
 
@@ -119,60 +130,63 @@ async fn serve_stream(
     respond: SendResponse<Bytes>,
 ) {
     let (parts, receive) = request.into_parts();
-    let listener = context.listener();
-    let mut exchange = Exchange::new(&context.worker, &listener, Protocol::Http2, &context.peer);
-    drop(listener);
-    let (request, body, verdict) = begin(&mut exchange, &parts, &receive).await;
     let mut h2 = H2Downstream { receive, respond, send: None, timer: Timer::default() };
-    let mut downstream = Downstream::H2(&mut h2);
+    let exchange =
+        Exchange::new(&context.worker, &context.listener(), Protocol::Http2, &context.peer);
+    let mut begun = decide(exchange, &parts);
+    let speaks_h2 = match (begun.verdict, attempt::known_protocol(&begun.exchange)) {
+        (Err(_), _) => false,
+        (Ok(()), Some(known)) => known,
+        // Boxed: it is asked once for an endpoint.
+        (Ok(()), None) => match Box::pin(attempt::ask_protocol(&begun.exchange)).await {
+            Ok(answer) => answer,
+            Err(reason) => {
+                begun.verdict = Err(reason);
+                false
+            }
+        },
+    };
+    if begun.verdict.is_ok() {
+        begun.verdict = write_head(&mut begun, &parts, !h2.receive.is_end_stream(), speaks_h2);
+    }
+    drop(parts);
     // There is no connection to keep or to close: a stream ends by itself.
-    let begun = Box::new(Begun { exchange, request, body, verdict });
-    let _next = exchange::run(begun, &mut downstream).await;
+    let _next = exchange::run(begun, &mut Downstream::H2(&mut h2)).await;
 }
 
-/// Decides about a request and makes the head that goes upstream.
-async fn begin(
-    exchange: &mut Exchange,
-    parts: &Parts,
-    receive: &RecvStream,
-) -> (Request, Flow, Result<(), Reason>) {
+/// Decides about a request. Its head goes upstream as what the upstream speaks, which may have to
+/// be asked first.
+fn decide(mut exchange: Exchange, parts: &Parts) -> Box<Begun> {
     let fields = fields_of(&parts.headers);
     let view = view(parts, &fields);
-    let mut empty = Flow::to_h1(Framing::Empty, Encoding::Plain, Vec::new(), 0);
-    empty.set_empty();
-    let (plan, verdict) = request::plan(exchange, &view);
+    let (plan, verdict) = request::plan(&mut exchange, &view);
     let checked = check(parts, &view, &exchange.listener.snapshot.limits);
-    let speaks_h2 = match checked.and(verdict) {
-        Ok(()) => attempt::protocol(exchange, Protocol::Http2).await,
-        Err(reason) => Err(reason),
-    };
+    let request = request::facts(&view, plan);
+    let mut body = Flow::to_h1(Framing::Empty, Encoding::Plain, Vec::new(), 0);
+    body.set_empty();
+    Box::new(Begun { exchange, request, body, verdict: checked.and(verdict) })
+}
+
+/// Writes the head that goes upstream, and prepares the way of the body.
+fn write_head(begun: &mut Begun, parts: &Parts, has_body: bool, to_h2: bool) -> Result<(), Reason> {
+    let fields = fields_of(&parts.headers);
+    let view = view(parts, &fields);
+    let Begun { exchange, request, body, .. } = begun;
     let replay = exchange.replay();
-    let has_body = !receive.is_end_stream();
-    match speaks_h2 {
-        Err(reason) => (request::facts(&view, plan, exchange, None), empty, Err(reason)),
-        Ok(true) => match request::to_h2(exchange, &view, &plan) {
-            Ok(head) => {
-                let mut body = Flow::to_h2(Framing::UntilClose, replay);
-                if !has_body {
-                    body.set_empty();
-                }
-                (request::facts(&view, plan, exchange, Some(head)), body, Ok(()))
-            }
-            Err(reason) => (request::facts(&view, plan, exchange, None), empty, Err(reason)),
-        },
-        Ok(false) => {
-            let has_length = parts.headers.contains_key(http::header::CONTENT_LENGTH);
-            let chunked = has_body && !has_length;
-            let mut out = exchange.worker.lend();
-            request::write_h1(&mut out, exchange, &view, &plan, chunked);
-            let encoding = if chunked { Encoding::Chunked } else { Encoding::Plain };
-            let mut body = Flow::to_h1(Framing::UntilClose, encoding, out, replay);
-            if !has_body {
-                body.set_empty();
-            }
-            (request::facts(&view, plan, exchange, None), body, Ok(()))
-        }
+    if to_h2 {
+        request.h2_head = Some(Box::new(request::to_h2(exchange, &view, &request.plan)?));
+        *body = Flow::to_h2(Framing::UntilClose, replay);
+    } else {
+        let chunked = has_body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
+        let mut out = exchange.worker.lend();
+        request::write_h1(&mut out, exchange, &view, &request.plan, chunked);
+        let encoding = if chunked { Encoding::Chunked } else { Encoding::Plain };
+        *body = Flow::to_h1(Framing::UntilClose, encoding, out, replay);
     }
+    if !has_body {
+        body.set_empty();
+    }
+    Ok(())
 }
 
 /// Refuses what the library lets pass: heads beyond the limits, and what an app of HTTP/1 could

@@ -3,12 +3,12 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pillion_http1::{Field, FieldSet, RequestFacts};
 use pillion_model::Reason;
 use pillion_model::snapshot::{Action, Direction, HeaderOps};
-use pillion_runtime::access_log::Protocol;
 use pillion_traffic::route::{RequestFields, RequestLine};
 use pillion_traffic::{hops, retry, trace};
 
@@ -36,6 +36,7 @@ pub(crate) struct Request {
     pub(crate) idempotent: bool,
     /// Errors are told in gRPC's own way.
     pub(crate) is_grpc: bool,
+    pub(crate) plan: Plan,
     /// The head for an HTTP/2 upstream; for HTTP/1 it is the start of the body's flow.
     pub(crate) h2_head: Option<Box<http::Request<()>>>,
 }
@@ -47,7 +48,7 @@ pub(crate) struct Plan {
     has_host: bool,
     new_request_id: Option<[u8; 36]>,
     forwarded_for: Option<Vec<u8>>,
-    pub(crate) is_grpc: bool,
+    is_grpc: bool,
 }
 
 impl RequestFields for View<'_> {
@@ -192,6 +193,11 @@ impl Plan {
             }
         }
         self.forwarded_for = Some(value);
+    }
+
+    /// The buffer of the value that was made, for another use.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        self.forwarded_for.take().unwrap_or_default()
     }
 
     fn drop_changed(&mut self, fields: &[Field<'_>], ops: &HeaderOps) {
@@ -339,7 +345,7 @@ pub(crate) fn to_h2(
     drop_named(&mut drop, view.fields, "host");
     drop_named(&mut drop, view.fields, "transfer-encoding");
     let mut headers = HeaderMap::with_capacity(view.fields.len() + 6);
-    copy_to_map(&mut headers, view.fields, drop);
+    copy_to_map(&mut headers, view.raw, view.fields, drop);
     let mut authority = view.authority.to_vec();
     plan.additions(exchange, view, &mut |name, value| {
         if name == "host" {
@@ -362,11 +368,30 @@ pub(crate) fn to_h2(
     Ok(request)
 }
 
-/// Copies the fields that are not dropped.
-pub(crate) fn copy_to_map(map: &mut HeaderMap, fields: &[Field<'_>], drop: FieldSet) {
+/// Copies the fields that are not dropped. What came over HTTP/1 is copied once, as a whole head,
+/// and the values share that copy.
+pub(crate) fn copy_to_map(
+    map: &mut HeaderMap,
+    raw: Option<&[u8]>,
+    fields: &[Field<'_>],
+    drop: FieldSet,
+) {
+    let head = raw.map(|raw| (raw.as_ptr() as usize, Bytes::copy_from_slice(raw)));
     for (at, field) in fields.iter().enumerate() {
-        if !drop.contains(at) {
+        if drop.contains(at) {
+            continue;
+        }
+        let Some((start, head)) = &head else {
             put_in_map(map, field.name, field.value);
+            continue;
+        };
+        let from = (field.value.as_ptr() as usize).wrapping_sub(*start);
+        let to = from.saturating_add(field.value.len());
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        // An empty value may point anywhere.
+        let shared = if to <= head.len() { head.slice(from..to) } else { Bytes::new() };
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(shared)) {
+            map.append(name, value);
         }
     }
 }
@@ -381,20 +406,13 @@ pub(crate) fn put_in_map(map: &mut HeaderMap, name: &str, value: &[u8]) {
 }
 
 /// What the attempts need to know, once the head was planned.
-pub(crate) fn facts(
-    view: &View<'_>,
-    plan: Plan,
-    exchange: &Exchange,
-    h2_head: Option<http::Request<()>>,
-) -> Request {
-    if let Some(buffer) = plan.forwarded_for {
-        exchange.worker.take_back(buffer);
-    }
+pub(crate) fn facts(view: &View<'_>, plan: Plan) -> Request {
     Request {
         facts: view.facts,
-        keep_alive: view.keep_alive && exchange.protocol != Protocol::Http2,
+        keep_alive: view.keep_alive,
         idempotent: retry::is_idempotent(view.method),
         is_grpc: plan.is_grpc,
-        h2_head: h2_head.map(Box::new),
+        plan,
+        h2_head: None,
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn to_h2(exchange: &Exchange, view: &View<'_>) -> Result<http::Respon
     drop_changed(&mut drop, exchange, view);
     drop_named(&mut drop, view.fields, "transfer-encoding");
     let mut headers = HeaderMap::with_capacity(view.fields.len() + 2);
-    copy_to_map(&mut headers, view.fields, drop);
+    copy_to_map(&mut headers, view.raw, view.fields, drop);
     additions(exchange, view, &mut |name, value| put_in_map(&mut headers, name, value));
     let mut response = http::Response::new(());
     *response.status_mut() =

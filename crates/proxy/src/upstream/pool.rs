@@ -119,6 +119,14 @@ impl Pool {
         picked.and_then(|at| endpoints.get(at).cloned())
     }
 
+    /// Whether its endpoints speak HTTP/2, as far as one of them was asked.
+    pub(crate) fn speaks_h2(&self) -> Option<bool> {
+        let endpoints = self.endpoints();
+        let mut known = endpoints.iter().map(|endpoint| endpoint.shared.h2());
+        let known = known.find(|known| *known != H2Knowledge::Unknown)?;
+        Some(known == H2Knowledge::Speaks)
+    }
+
     /// Whether it holds no connection at all.
     pub(crate) fn is_unused(&self) -> bool {
         let endpoints = self.endpoints.borrow();
@@ -273,7 +281,7 @@ impl PooledEndpoint {
 
     /// Whether the endpoint speaks HTTP/2 with prior knowledge: asked once, on a connection of its
     /// own, by what it answers to a connection preface (RFC 9113 §3.4: SETTINGS come first).
-    pub(crate) async fn speaks_h2(self: &Rc<Self>, patience: Patience) -> Result<bool, Reason> {
+    pub(crate) async fn ask_h2(self: &Rc<Self>, patience: Patience) -> Result<bool, Reason> {
         match self.shared.h2() {
             H2Knowledge::Speaks => return Ok(true),
             H2Knowledge::Refuses => return Ok(false),
