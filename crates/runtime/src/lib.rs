@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod cost;
+mod decimal;
 pub mod envelope;
 mod escape;
 pub mod lifecycle;

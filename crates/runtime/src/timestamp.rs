@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::decimal::three_digits;
+
 const SECONDS_PER_DAY: u64 = 86_400;
 /// Days from 0000-03-01 to 1970-01-01. Years that begin in March have their leap day at the end.
 const EPOCH_DAYS: u64 = 719_468;
@@ -10,6 +12,31 @@ const DAYS_PER_400_YEARS: u64 = 146_097;
 /// Microseconds since 1970, now; 0 for a clock set before that.
 pub(crate) fn now_unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+}
+
+/// Writes points in time that mostly lie in one second: then only the milliseconds are new.
+pub(crate) struct Stamp {
+    second: u64,
+    text: [u8; 24],
+}
+
+impl Default for Stamp {
+    fn default() -> Self {
+        Self { second: 0, text: rfc3339_ms(0) }
+    }
+}
+
+impl Stamp {
+    /// What [`rfc3339_ms`] gives.
+    pub(crate) fn rfc3339_ms(&mut self, unix_us: u64) -> &[u8; 24] {
+        let second = unix_us / 1_000_000;
+        if second != self.second {
+            *self = Self { second, text: rfc3339_ms(unix_us) };
+        }
+        let [.., hundreds, tens, ones, _z] = &mut self.text;
+        [*hundreds, *tens, *ones] = three_digits(unix_us / 1000);
+        &self.text
+    }
 }
 
 /// `2006-01-02T15:04:05.678Z`. The year is taken modulo 10000.
@@ -51,7 +78,7 @@ const fn civil(day: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339_ms;
+    use super::{Stamp, rfc3339_ms};
 
     #[test]
     fn known_points_in_time_are_written_right() {
@@ -65,6 +92,22 @@ mod tests {
             (1_767_225_599_500_000, "2025-12-31T23:59:59.500Z"),
         ] {
             assert_eq!(std::str::from_utf8(&rfc3339_ms(unix_us)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_stamp_writes_every_time_as_if_it_were_the_first() {
+        let mut stamp = Stamp::default();
+        for unix_us in [
+            7_000,
+            0,
+            1_709_210_096_789_012,
+            1_709_210_096_999_999,
+            1_709_210_097_000_000,
+            1_709_210_096_001_000,
+            u64::MAX,
+        ] {
+            assert_eq!(*stamp.rfc3339_ms(unix_us), rfc3339_ms(unix_us));
         }
     }
 

@@ -6,6 +6,7 @@ use pillion_model::Reason;
 use pillion_model::snapshot::Direction;
 
 use super::{Protocol, Record};
+use crate::escape::is_plain;
 
 /// Lines in one batch: with their texts about 32 KiB.
 const LINES: usize = 128;
@@ -22,7 +23,9 @@ const LONGEST_LINE: usize = 32 + 5 * 256 + 2048 + 128;
 /// Lines of one worker, in order.
 pub(super) struct Batch {
     lines: Vec<Numbers>,
-    text: Vec<u8>,
+    text: Box<[u8]>,
+    /// Bytes of `text` in use.
+    used: usize,
 }
 
 /// What a line holds beside its texts.
@@ -47,6 +50,8 @@ pub(super) struct Numbers {
 /// One line, as the log thread sees it.
 pub(super) struct Line<'a> {
     pub(super) numbers: &'a Numbers,
+    /// Whether no text of the line needs escaping.
+    pub(super) plain: bool,
     pub(super) method: &'a [u8],
     pub(super) authority: &'a [u8],
     pub(super) path: &'a [u8],
@@ -58,15 +63,14 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Empty when there is none.
-    pub(super) fn trace_id(&self) -> &'a [u8] {
-        if self.numbers.trace_id == [0; 32] { &[] } else { &self.numbers.trace_id }
+    pub(super) fn trace_id(&self) -> Option<&'a [u8; 32]> {
+        Some(&self.numbers.trace_id).filter(|id| **id != [0; 32])
     }
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { lines: Vec::with_capacity(LINES), text: Vec::with_capacity(TEXT) }
+        Self { lines: Vec::with_capacity(LINES), text: vec![0; TEXT].into(), used: 0 }
     }
 }
 
@@ -83,11 +87,16 @@ impl Batch {
             record.user_agent,
         ];
         let mut lengths = [0; TEXTS];
+        let mut room = self.text.get_mut(self.used..).unwrap_or_default();
+        let before = room.len();
         for ((text, longest), length) in texts.into_iter().zip(LONGEST).zip(&mut lengths) {
-            let text = text.get(..longest).unwrap_or(text);
-            self.text.extend_from_slice(text);
-            *length = text.len() as u16;
+            let cut = text.len().min(longest).min(room.len());
+            let (to, after) = room.split_at_mut(cut);
+            to.copy_from_slice(text.get(..cut).unwrap_or_default());
+            *length = cut as u16;
+            room = after;
         }
+        self.used += before - room.len();
         self.lines.push(Numbers {
             start_unix_us: record.start_unix_us,
             request_bytes: record.request_bytes,
@@ -108,7 +117,7 @@ impl Batch {
 
     /// Whether the next line might make it grow.
     pub(super) fn is_full(&self) -> bool {
-        self.lines.len() == LINES || self.text.len() + LONGEST_LINE > TEXT
+        self.lines.len() == LINES || self.used + LONGEST_LINE > TEXT
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,26 +126,31 @@ impl Batch {
 
     #[cfg(test)]
     pub(super) fn capacity(&self) -> (usize, usize) {
-        (self.lines.capacity(), self.text.capacity())
+        (self.lines.capacity(), self.text.len())
     }
 
     pub(super) fn clear(&mut self) {
         self.lines.clear();
-        self.text.clear();
+        self.used = 0;
     }
 
     /// The lines in the order in which they were recorded.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut rest = self.text.as_slice();
+        let mut rest = self.text.get(..self.used).unwrap_or_default();
         self.lines.iter().map(move |numbers| {
+            let before = rest;
             let mut texts = [&[][..]; TEXTS];
             for (text, length) in texts.iter_mut().zip(numbers.lengths) {
                 (*text, rest) = rest.split_at_checked(length.into()).unwrap_or_default();
             }
+            // All at once, for one text alone is too short to be looked at in blocks.
+            let all = before.get(..before.len() - rest.len()).unwrap_or_default();
+            let plain = is_plain(all);
             let [method, authority, path, route, upstream, endpoint, request_id, user_agent] =
                 texts;
             Line {
                 numbers,
+                plain,
                 method,
                 authority,
                 path,

@@ -6,16 +6,30 @@ use std::net::SocketAddr;
 use pillion_model::snapshot::{LogField, LogFormat, LogPart};
 
 use super::batch::Line;
+use crate::decimal::{push_number, three_digits};
 use crate::escape::escape;
-use crate::timestamp::rfc3339_ms;
+use crate::timestamp::Stamp;
+
+/// Makes lines of a format.
+pub(super) struct Formatter {
+    format: LogFormat,
+    stamp: Stamp,
+}
+
+/// One line while it is written.
+struct Pen<'a> {
+    line: &'a Line<'a>,
+    stamp: &'a mut Stamp,
+    out: &'a mut Vec<u8>,
+}
 
 /// What a field holds in one line.
 enum Value<'a> {
     None,
+    /// Text that needs no escaping.
+    Plain(&'a [u8]),
     /// Text that somebody else chose.
-    Text(&'a [u8]),
-    /// A word of ours, which needs no escaping.
-    Word(&'static str),
+    Foreign(&'a [u8]),
     Number(u64),
     /// Microseconds, written as milliseconds.
     Millis(u64),
@@ -23,50 +37,107 @@ enum Value<'a> {
     Address(SocketAddr),
 }
 
-/// Appends the line with its newline. Whatever the fields hold, it is one line of valid UTF-8.
-pub(super) fn push_line(format: &LogFormat, line: &Line<'_>, out: &mut Vec<u8>) {
-    match format {
-        LogFormat::Json => {
-            let mut before = b'{';
-            for (field, name, _) in LogField::ALL {
-                out.push(before);
-                before = b',';
-                out.push(b'"');
-                out.extend_from_slice(name.as_bytes());
-                out.extend_from_slice(b"\":");
-                push_json(&value(*field, line), out);
-            }
-            out.push(b'}');
+impl Formatter {
+    pub(super) fn new(format: LogFormat) -> Self {
+        Self { format, stamp: Stamp::default() }
+    }
+
+    /// Appends the line with its newline. Whatever the fields hold, it is one line of valid UTF-8.
+    pub(super) fn push_line(&mut self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let mut pen = Pen { line, stamp: &mut self.stamp, out };
+        match &self.format {
+            LogFormat::Json => pen.json(),
+            LogFormat::Template(parts) => pen.template(parts),
         }
-        LogFormat::Template(parts) => {
-            for part in parts {
-                match part {
-                    LogPart::Text(text) => out.extend_from_slice(text.as_bytes()),
-                    LogPart::Field(field) => match value(*field, line) {
-                        Value::None => out.push(b'-'),
-                        value => push_bare(&value, out),
-                    },
-                }
+        pen.out.push(b'\n');
+    }
+}
+
+impl Pen<'_> {
+    fn template(&mut self, parts: &[LogPart]) {
+        for part in parts {
+            match part {
+                LogPart::Text(text) => self.out.extend_from_slice(text.as_bytes()),
+                LogPart::Field(field) => match value(*field, self.line) {
+                    Value::None => self.out.push(b'-'),
+                    value => self.bare(&value),
+                },
             }
         }
     }
-    out.push(b'\n');
+
+    /// The fields of [`LogField::ALL`] in their order. Written out and inlined, not a loop: so the
+    /// compiler knows the length of each key and the kind of each value.
+    fn json(&mut self) {
+        self.member(br#"{"time":"#, LogField::Time);
+        self.member(br#","direction":"#, LogField::Direction);
+        self.member(br#","method":"#, LogField::Method);
+        self.member(br#","authority":"#, LogField::Authority);
+        self.member(br#","path":"#, LogField::Path);
+        self.member(br#","protocol":"#, LogField::Protocol);
+        self.member(br#","status":"#, LogField::Status);
+        self.member(br#","reason":"#, LogField::Reason);
+        self.member(br#","route":"#, LogField::Route);
+        self.member(br#","upstream":"#, LogField::Upstream);
+        self.member(br#","endpoint":"#, LogField::Endpoint);
+        self.member(br#","downstream":"#, LogField::Downstream);
+        self.member(br#","request_bytes":"#, LogField::RequestBytes);
+        self.member(br#","response_bytes":"#, LogField::ResponseBytes);
+        self.member(br#","duration_ms":"#, LogField::DurationMs);
+        self.member(br#","upstream_ms":"#, LogField::UpstreamMs);
+        self.member(br#","pillion_us":"#, LogField::PillionUs);
+        self.member(br#","attempts":"#, LogField::Attempts);
+        self.member(br#","request_id":"#, LogField::RequestId);
+        self.member(br#","trace_id":"#, LogField::TraceId);
+        self.member(br#","user_agent":"#, LogField::UserAgent);
+        self.out.push(b'}');
+    }
+
+    #[inline(always)]
+    fn member(&mut self, key: &[u8], field: LogField) {
+        self.out.extend_from_slice(key);
+        match value(field, self.line) {
+            Value::None => self.out.extend_from_slice(b"null"),
+            value @ (Value::Number(_) | Value::Millis(_)) => self.bare(&value),
+            value => {
+                self.out.push(b'"');
+                self.bare(&value);
+                self.out.push(b'"');
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bare(&mut self, value: &Value<'_>) {
+        match *value {
+            Value::None => {}
+            Value::Plain(text) => self.out.extend_from_slice(text),
+            Value::Foreign(text) => escape(text, self.out),
+            Value::Number(number) => push_number(number, self.out),
+            Value::Millis(us) => push_millis(us, self.out),
+            Value::Time(unix_us) => self.out.extend_from_slice(self.stamp.rfc3339_ms(unix_us)),
+            Value::Address(address) => push_address(address, self.out),
+        }
+    }
 }
 
+#[inline(always)]
 fn value<'a>(field: LogField, line: &Line<'a>) -> Value<'a> {
     let numbers = line.numbers;
     match field {
         LogField::Time => Value::Time(numbers.start_unix_us),
-        LogField::Direction => Value::Word(numbers.direction.label()),
-        LogField::Method => text(line.method),
-        LogField::Authority => text(line.authority),
-        LogField::Path => text(line.path),
-        LogField::Protocol => Value::Word(numbers.protocol.label()),
+        LogField::Direction => Value::Plain(numbers.direction.label().as_bytes()),
+        LogField::Method => foreign(line.method, line),
+        LogField::Authority => foreign(line.authority, line),
+        LogField::Path => foreign(line.path, line),
+        LogField::Protocol => Value::Plain(numbers.protocol.label().as_bytes()),
         LogField::Status => Value::Number(numbers.status.into()),
-        LogField::Reason => numbers.reason.map_or(Value::None, |r| Value::Word(r.label())),
-        LogField::Route => text(line.route),
-        LogField::Upstream => text(line.upstream),
-        LogField::Endpoint => text(line.endpoint),
+        LogField::Reason => {
+            numbers.reason.map_or(Value::None, |r| Value::Plain(r.label().as_bytes()))
+        }
+        LogField::Route => foreign(line.route, line),
+        LogField::Upstream => foreign(line.upstream, line),
+        LogField::Endpoint => foreign(line.endpoint, line),
         LogField::Downstream => numbers.downstream.map_or(Value::None, Value::Address),
         LogField::RequestBytes => Value::Number(numbers.request_bytes),
         LogField::ResponseBytes => Value::Number(numbers.response_bytes),
@@ -74,47 +145,25 @@ fn value<'a>(field: LogField, line: &Line<'a>) -> Value<'a> {
         LogField::UpstreamMs => Value::Millis(numbers.upstream_us),
         LogField::PillionUs => Value::Number(numbers.pillion_us),
         LogField::Attempts => Value::Number(numbers.attempts.into()),
-        LogField::RequestId => text(line.request_id),
-        LogField::TraceId => text(line.trace_id()),
-        LogField::UserAgent => text(line.user_agent),
+        LogField::RequestId => foreign(line.request_id, line),
+        LogField::TraceId => line.trace_id().map_or(Value::None, |id| Value::Foreign(id)),
+        LogField::UserAgent => foreign(line.user_agent, line),
     }
 }
 
-fn text(text: &[u8]) -> Value<'_> {
-    if text.is_empty() { Value::None } else { Value::Text(text) }
-}
-
-fn push_json(value: &Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::None => out.extend_from_slice(b"null"),
-        Value::Number(_) | Value::Millis(_) => push_bare(value, out),
-        Value::Text(_) | Value::Word(_) | Value::Time(_) | Value::Address(_) => {
-            out.push(b'"');
-            push_bare(value, out);
-            out.push(b'"');
-        }
+#[inline(always)]
+fn foreign<'a>(text: &'a [u8], line: &Line<'a>) -> Value<'a> {
+    match text {
+        [] => Value::None,
+        _ if line.plain => Value::Plain(text),
+        _ => Value::Foreign(text),
     }
 }
 
-fn push_bare(value: &Value<'_>, out: &mut Vec<u8>) {
-    match *value {
-        Value::None => {}
-        Value::Text(text) => escape(text, out),
-        Value::Word(word) => out.extend_from_slice(word.as_bytes()),
-        Value::Number(number) => push_number(number, out),
-        Value::Millis(us) => {
-            push_number(us / 1000, out);
-            let rest = us % 1000;
-            let digit = |n: u64| b'0' + (n % 10) as u8;
-            out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
-        }
-        Value::Time(unix_us) => out.extend_from_slice(&rfc3339_ms(unix_us)),
-        Value::Address(address) => push_address(address, out),
-    }
-}
-
-fn push_number(number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+fn push_millis(us: u64, out: &mut Vec<u8>) {
+    push_number(us / 1000, out);
+    let [hundreds, tens, ones] = three_digits(us);
+    out.extend_from_slice(&[b'.', hundreds, tens, ones]);
 }
 
 fn push_address(address: SocketAddr, out: &mut Vec<u8>) {

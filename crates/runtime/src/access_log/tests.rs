@@ -9,7 +9,7 @@ use pillion_model::snapshot::{Direction, LogField, LogFormat, LogPart};
 use proptest::prelude::*;
 
 use super::batch::Batch;
-use super::format::push_line;
+use super::format::Formatter;
 use super::output::Output;
 use super::{AccessLog, Protocol, Record};
 use crate::metrics::Registry;
@@ -46,7 +46,8 @@ fn formatted(format: &LogFormat, record: &Record<'_>) -> String {
     let mut batch = Batch::default();
     batch.push(record);
     let mut out = Vec::new();
-    batch.lines().for_each(|line| push_line(format, &line, &mut out));
+    let mut formatter = Formatter::new(format.clone());
+    batch.lines().for_each(|line| formatter.push_line(&line, &mut out));
     String::from_utf8(out).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pillion_model::snapshot::LogFormat;
 
 use super::batch::Batch;
-use super::format::push_line;
+use super::format::Formatter;
 use super::output::Output;
 use super::{DROPPED, Message, Shared};
 use crate::metrics::{Counter, Desc, Kind, Registry};
@@ -40,7 +40,7 @@ pub(super) struct Control {
 
 struct Log {
     output: Output,
-    format: LogFormat,
+    formatter: Formatter,
     text: Vec<u8>,
     lines: Counter,
     dropped: Counter,
@@ -58,7 +58,7 @@ pub(super) fn run(
 ) {
     let mut log = Log {
         output,
-        format,
+        formatter: Formatter::new(format),
         text: Vec::new(),
         lines: registry.counter(&LINES, &[]),
         dropped: registry.counter(&DROPPED, &[]),
@@ -82,7 +82,7 @@ pub(super) fn run(
 impl Log {
     fn obey(&mut self, control: Control) {
         if let Some((output, format)) = control.next {
-            (self.output, self.format) = (output, format);
+            (self.output, self.formatter) = (output, Formatter::new(format));
             self.reported = None;
         }
         if control.reopen
@@ -96,7 +96,7 @@ impl Log {
     fn write(&mut self, batch: &Batch) {
         self.text.clear();
         for line in batch.lines() {
-            push_line(&self.format, &line, &mut self.text);
+            self.formatter.push_line(&line, &mut self.text);
         }
         let Err(lost) = self.output.write(&self.text) else {
             self.lines.add(batch.len() as u64);
