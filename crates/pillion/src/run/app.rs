@@ -9,8 +9,8 @@ use pillion_runtime::say;
 use pillion_runtime::supervise::{App, Exit, StartError};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::events::Event;
-use super::look::{Look, Place};
+use super::events::{Background, Event, next_of};
+use super::look::{Place, look};
 use super::restarts::Restarts;
 use super::sidecar::chance;
 
@@ -42,7 +42,7 @@ pub(super) struct Beside {
     ours: Vec<u16>,
     state: State,
     /// While it runs.
-    look: Option<Look>,
+    look: Option<Background>,
     restarts: Restarts,
 }
 
@@ -85,7 +85,7 @@ impl Beside {
     pub(super) async fn start(&mut self) -> Result<u32, StartError> {
         let pid = self.app.start().await?;
         self.state = State::Running { since: Instant::now() };
-        self.look = Some(Look::new(&self.settings, self.app.keeper_pid(), &self.ours));
+        self.look = Some(look(&self.settings, self.app.keeper_pid(), &self.ours));
         Ok(pid)
     }
 
@@ -134,15 +134,8 @@ impl Beside {
                 *look = None;
                 event
             }
-            event = seen(look) => event,
+            event = next_of(look) => event,
         }
-    }
-}
-
-async fn seen(look: &mut Option<Look>) -> Event {
-    match look {
-        Some(look) => look.next().await,
-        None => pending().await,
     }
 }
 

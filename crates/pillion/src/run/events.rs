@@ -9,6 +9,7 @@ use pillion_runtime::signals::{Received, Signals};
 use pillion_runtime::supervise::Exit;
 use pillion_runtime::watch::FileWatch;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Interval;
 
 use super::app::Beside;
@@ -56,7 +57,7 @@ pub(crate) enum Order {
 pub(super) struct Sources {
     pub(super) signals: Signals,
     pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) file: Option<FileWatch>,
+    pub(super) file: Option<Background>,
     pub(super) app: Option<Beside>,
     pub(super) draining: Draining,
     pub(super) keep_alive: Option<Interval>,
@@ -68,7 +69,7 @@ impl Sources {
         tokio::select! {
             received = signal(&mut self.signals) => Event::Signal(received),
             Some(order) = self.orders.recv() => Event::Order(order),
-            () = changed(&mut self.file) => Event::FileChanged,
+            event = next_of(&mut self.file) => event,
             event = of_app(&mut self.app) => event,
             direction = self.draining.finished() => Event::Drained(direction),
             () = due(&mut self.keep_alive) => Event::KeepAlive,
@@ -91,11 +92,52 @@ async fn signal(signals: &mut Signals) -> Received {
     }
 }
 
-async fn changed(file: &mut Option<FileWatch>) {
-    match file {
-        Some(file) => file.changed().await,
+/// A task that tells of events, and ends when this is dropped. What waits for a time has to be one:
+/// in [`Sources::next`] every other event would begin the wait anew.
+pub(super) struct Background {
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+}
+
+impl Background {
+    /// Starts the task.
+    pub(super) fn spawn<F>(work: impl FnOnce(mpsc::Sender<Event>) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(1);
+        Self { events, task: tokio::spawn(work(sender)) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The next event of a task; never one where there is none. Cancel-safe.
+pub(super) async fn next_of(background: &mut Option<Background>) -> Event {
+    let event = match background {
+        Some(background) => background.events.recv().await,
+        None => None,
+    };
+    match event {
+        Some(event) => event,
         None => pending().await,
     }
+}
+
+/// Tells whenever the file has other contents.
+pub(super) fn watch_file(mut file: FileWatch) -> Background {
+    Background::spawn(|events| async move {
+        loop {
+            file.changed().await;
+            if events.send(Event::FileChanged).await.is_err() {
+                return;
+            }
+        }
+    })
 }
 
 async fn of_app(app: &mut Option<Beside>) -> Event {

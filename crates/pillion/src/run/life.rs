@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::app::AppView;
 use super::drain::Draining;
-use super::events::{Event, Order, Sources};
+use super::events::{Event, Order, Sources, watch_file};
 use super::look::Place;
 use super::reload::{Reloaded, Reloads};
 use super::sidecar::on_loopback;
@@ -112,7 +112,7 @@ impl Life {
         let sources = Sources {
             signals,
             orders: received,
-            file: reloads.file().map(FileWatch::new),
+            file: reloads.file().map(|file| watch_file(FileWatch::new(file))),
             app: None,
             draining: Draining::default(),
             keep_alive: notifier.as_ref().and_then(Notifier::keep_alive).map(|period| {
@@ -205,7 +205,9 @@ impl Life {
     /// Says once, to people and to the service manager, that everything is there.
     fn announce(&mut self) {
         if !std::mem::replace(&mut self.announced, true) {
-            banner::show(&self.sidecar.addresses, &self.app_view.borrow());
+            let config = self.reloads.loaded();
+            let app = self.app_view.borrow().clone();
+            banner::show(&self.sidecar.addresses, &app, &config.effective);
             self.notify(|notifier| notifier.ready(SERVING));
         }
     }

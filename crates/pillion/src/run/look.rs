@@ -9,9 +9,10 @@ use pillion_model::settings::AppSettings;
 use pillion_runtime::ports::PortFinder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::events::Event;
+use super::events::{Background, Event};
 
 /// While the app does not answer, it is asked again after this wait, which doubles …
 const FIRST_WAIT: Duration = Duration::from_millis(5);
@@ -19,6 +20,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// The app may take this long to answer one question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// An answer is read to its end for this long, and up to this many bytes.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
+const LONGEST_ANSWER: u64 = 64 << 10;
 /// `HTTP/1.1 200`: all of an answer that is looked at.
 const STATUS_LINE: usize = 12;
 
@@ -31,14 +35,45 @@ pub(crate) struct Place {
     pub(crate) text: String,
 }
 
-/// The look-out for one run of the app.
-pub(super) struct Look {
-    port: Port,
-    ready_path: Option<String>,
-    /// Where the app listens, until it has answered there.
-    asked: Option<SocketAddr>,
-    /// When to say that it takes long.
-    late_at: Option<Instant>,
+/// Looks at the processes below `keeper` for as long as the result is kept. The ports in `ours` are
+/// never the app's.
+pub(super) fn look(settings: &AppSettings, keeper: u32, ours: &[u16]) -> Background {
+    let port = match settings.port {
+        Some(port) => Port::Given(port),
+        None => Port::Found(PortFinder::new(keeper, ours)),
+    };
+    let path = settings.ready_path.clone();
+    let late_at = Instant::now() + settings.port_timeout;
+    Background::spawn(move |events| look_on(port, path, late_at, events))
+}
+
+async fn look_on(
+    mut port: Port,
+    path: Option<String>,
+    late_at: Instant,
+    events: mpsc::Sender<Event>,
+) {
+    let (mut asked, mut late_at) = (None, Some(late_at));
+    loop {
+        // A question that is cut off, because the port is another one now, was asked in vain.
+        let event = tokio::select! {
+            place = port.changed() => {
+                asked = place.as_ref().map(|place| place.address);
+                Event::AppListens(place)
+            }
+            () = ready(asked, path.as_deref()) => {
+                (asked, late_at) = (None, None);
+                Event::AppReady
+            }
+            () = due(late_at) => {
+                late_at = None;
+                Event::AppLate
+            }
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// How the port is known.
@@ -47,40 +82,6 @@ enum Port {
     /// By `app.port`, until it is open.
     Given(u16),
     Open,
-}
-
-impl Look {
-    /// Begins to look at the processes below `keeper`. The ports in `ours` are never the app's.
-    pub(super) fn new(settings: &AppSettings, keeper: u32, ours: &[u16]) -> Self {
-        let port = match settings.port {
-            Some(port) => Port::Given(port),
-            None => Port::Found(PortFinder::new(keeper, ours)),
-        };
-        Self {
-            port,
-            ready_path: settings.ready_path.clone(),
-            asked: None,
-            late_at: Some(Instant::now() + settings.port_timeout),
-        }
-    }
-
-    /// What is seen next. Cancel-safe: a question that was cut off is asked again.
-    pub(super) async fn next(&mut self) -> Event {
-        tokio::select! {
-            place = self.port.changed() => {
-                self.asked = place.as_ref().map(|place| place.address);
-                Event::AppListens(place)
-            }
-            () = ready(self.asked, self.ready_path.as_deref()) => {
-                (self.asked, self.late_at) = (None, None);
-                Event::AppReady
-            }
-            () = due(self.late_at) => {
-                self.late_at = None;
-                Event::AppLate
-            }
-        }
-    }
 }
 
 impl Port {
@@ -163,9 +164,22 @@ async fn status(stream: &mut TcpStream, path: &str) -> io::Result<u16> {
     );
     stream.write_all(request.as_bytes()).await?;
     let mut line = [0; STATUS_LINE];
-    stream.read_exact(&mut line).await?;
-    let not_http = || io::Error::new(io::ErrorKind::InvalidData, "it does not answer in HTTP");
-    let line = std::str::from_utf8(&line).map_err(|_| not_http())?;
-    let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split_once(' '));
-    code.and_then(|(_, code)| code.parse().ok()).ok_or_else(not_http)
+    if stream.read_exact(&mut line).await.is_err() {
+        return Err(io::Error::other("it closes the connection without an answer"));
+    }
+    let code = status_code(&line)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it does not answer in HTTP"))?;
+    // To its end, as far as that is near: a connection closed early would be an error to the app.
+    let mut rest = Vec::new();
+    drop(timeout(REST_TIMEOUT, stream.take(LONGEST_ANSWER).read_to_end(&mut rest)).await);
+    Ok(code)
 }
+
+/// The number in `HTTP/1.1 200`.
+fn status_code(line: &[u8; STATUS_LINE]) -> Option<u16> {
+    let (version, code) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    version.starts_with("HTTP/1.").then(|| code.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests;

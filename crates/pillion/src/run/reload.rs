@@ -121,6 +121,11 @@ impl Reloads {
         self.source.file.as_deref()
     }
 
+    /// What is in force now.
+    pub(super) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.view.borrow().loaded)
+    }
+
     /// What is in force, now and whenever it changes.
     pub(super) fn view(&self) -> watch::Receiver<ConfigView> {
         self.view.subscribe()
@@ -148,7 +153,7 @@ impl Reloads {
             Ok(loaded) => loaded,
             Err(problems) => return Reloaded::Refused { problems },
         };
-        let before = Arc::clone(&self.view.borrow().loaded);
+        let before = self.loaded();
         if loaded.effective == before.effective {
             return Reloaded::Unchanged;
         }
@@ -202,7 +207,7 @@ impl Reloads {
                     file = file,
                     problems = problems.len()
                 );
-                for problem in problems {
+                for problem in problems.iter().map(|problem| one_line(problem)) {
                     say!(Warn, "{problem}");
                 }
             }
@@ -233,6 +238,14 @@ fn read_text(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// A problem without the lines of the file that it shows.
+fn one_line(problem: &str) -> String {
+    let mut lines = problem.lines();
+    let what = lines.next().unwrap_or_default();
+    let hint = lines.find_map(|line| line.trim_start().strip_prefix("= "));
+    hint.map_or_else(|| what.to_owned(), |hint| format!("{what} ({hint})"))
+}
+
 fn unopened(file: &Path, error: &io::Error) -> String {
     format!("{}: access_log.output: cannot be opened: {error}", named(file))
 }
@@ -240,4 +253,37 @@ fn unopened(file: &Path, error: &io::Error) -> String {
 fn unix_seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pillion.yaml");
+        std::fs::write(&file, text).unwrap();
+        read(&file, &Overrides::default()).unwrap_err().concat()
+    }
+
+    #[test]
+    fn what_a_write_that_was_cut_off_leaves_is_refused() {
+        for empty in ["", "\n", " \n\t\n"] {
+            assert!(refusal(empty.as_bytes()).contains("is empty"), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_refused_with_its_place() {
+        let problem = refusal(b"app: {}\n\xff");
+        assert!(problem.contains(":2:1") && problem.contains("UTF-8"), "{problem}");
+    }
+
+    #[test]
+    fn a_problem_in_one_line_keeps_what_and_hint() {
+        let problem = refusal(b"inbond: {}\n");
+        let line = one_line(&problem);
+        assert!(!line.contains('\n') && !line.contains('|'), "{line}");
+        assert!(line.contains(":1:1: inbond: unknown key (") && line.contains("inbound"), "{line}");
+    }
 }

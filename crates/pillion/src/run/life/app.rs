@@ -48,13 +48,14 @@ impl Life {
     }
 
     pub(super) fn app_listens(&self, place: Option<Place>) {
-        if place.is_none() {
+        match &place {
+            Some(_) => self.app_missing("it does not answer app.ready with a 2xx status yet"),
             // An app that is about to end closes its port first, and still answers on it.
-            if self.ending.is_some() {
-                return;
+            None if self.ending.is_some() => return,
+            None => {
+                self.app_missing("it no longer listens on a port");
+                say!(Warn, "the app no longer listens on a port");
             }
-            self.app_missing("it no longer listens on a port");
-            say!(Warn, "the app no longer listens on a port");
         }
         self.sidecar.proxy.set_app(place.as_ref().map(|place| place.address));
         self.app_view.send_modify(|view| view.place = place);
@@ -82,7 +83,7 @@ impl Life {
                 Some(place) => {
                     say!(
                         Warn,
-                        "the app is not ready yet: app.ready is not answered with 2xx",
+                        "the app is not ready yet: it does not answer app.ready with a 2xx status",
                         app = place.text
                     );
                 }
