@@ -7,6 +7,7 @@
 mod batch;
 mod format;
 mod output;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -14,7 +15,7 @@ mod thread;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use pillion_model::snapshot::{self, Direction, LogFormat};
 
 use self::batch::Batch;
 use self::output::Output;
+use self::queue::Sender;
 use self::thread::Control;
 use crate::metrics::{Counter, Desc, Kind, Registry};
 
@@ -119,7 +121,7 @@ pub struct Record<'a> {
 /// writers is gone.
 #[derive(Clone)]
 pub struct AccessLog {
-    queue: SyncSender<Message>,
+    queue: Sender,
     shared: Arc<Shared>,
     registry: Registry,
 }
@@ -165,9 +167,10 @@ impl AccessLog {
             done_changed: Condvar::new(),
         });
         let (for_thread, registry_for_thread) = (shared.clone(), registry.clone());
-        Builder::new().name("pillion-log".into()).spawn(move || {
+        let thread = Builder::new().name("pillion-log".into()).spawn(move || {
             thread::run(&received, &for_thread, &registry_for_thread, output, format);
         })?;
+        let queue = Sender::new(queue, thread.thread().clone());
         Ok(Self { queue, shared, registry: registry.clone() })
     }
 
@@ -222,15 +225,13 @@ impl AccessLog {
 
     fn wake(&self) {
         // A full queue needs no wake: the thread looks at `control` before every message.
-        if let Err(TrySendError::Disconnected(_)) = self.queue.try_send(Message::Wake) {
-            debug_assert!(false, "the log thread ended before its handles");
-        }
+        let _sent_or_full = self.queue.try_send(Message::Wake);
     }
 }
 
 /// One worker's end of the access log. Hands what it holds over when it is dropped.
 pub struct AccessWriter {
-    queue: SyncSender<Message>,
+    queue: Sender,
     shared: Arc<Shared>,
     dropped: Counter,
     batch: Option<Batch>,
@@ -264,8 +265,7 @@ impl AccessWriter {
         self.shared.handed.fetch_add(1, Ordering::Release);
         let Err(refused) = self.queue.try_send(Message::Lines(batch)) else { return };
         self.shared.handed.fetch_sub(1, Ordering::Release);
-        let (TrySendError::Full(message) | TrySendError::Disconnected(message)) = refused;
-        if let Message::Lines(mut batch) = message {
+        if let Message::Lines(mut batch) = refused {
             self.dropped.add(batch.len() as u64);
             batch.clear();
             self.batch = Some(batch);

@@ -86,17 +86,7 @@ impl Batch {
             record.request_id,
             record.user_agent,
         ];
-        let mut lengths = [0; TEXTS];
-        let mut room = self.text.get_mut(self.used..).unwrap_or_default();
-        let before = room.len();
-        for ((text, longest), length) in texts.into_iter().zip(LONGEST).zip(&mut lengths) {
-            let cut = text.len().min(longest).min(room.len());
-            let (to, after) = room.split_at_mut(cut);
-            to.copy_from_slice(text.get(..cut).unwrap_or_default());
-            *length = cut as u16;
-            room = after;
-        }
-        self.used += before - room.len();
+        let lengths = self.push_texts(texts);
         self.lines.push(Numbers {
             start_unix_us: record.start_unix_us,
             request_bytes: record.request_bytes,
@@ -115,7 +105,24 @@ impl Batch {
         });
     }
 
-    /// Whether the next line might make it grow.
+    /// Appends the texts, each cut where it is too long or no room is left; their lengths then.
+    fn push_texts(&mut self, texts: [&[u8]; TEXTS]) -> [u16; TEXTS] {
+        let mut lengths = [0; TEXTS];
+        let mut room = self.text.get_mut(self.used..).unwrap_or_default();
+        let room_before = room.len();
+        for ((text, longest), length) in texts.into_iter().zip(LONGEST).zip(&mut lengths) {
+            let cut = text.len().min(longest).min(room.len());
+            // Cannot fail, for `cut` is not longer than `room`; nor can the next line.
+            let (to, after) = room.split_at_mut(cut);
+            to.copy_from_slice(text.get(..cut).unwrap_or_default());
+            *length = cut as u16;
+            room = after;
+        }
+        self.used += room_before - room.len();
+        lengths
+    }
+
+    /// Whether the next line might find too little room.
     pub(super) fn is_full(&self) -> bool {
         self.lines.len() == LINES || self.used + LONGEST_LINE > TEXT
     }
@@ -139,13 +146,12 @@ impl Batch {
         let mut rest = self.text.get(..self.used).unwrap_or_default();
         self.lines.iter().map(move |numbers| {
             let before = rest;
-            let mut texts = [&[][..]; TEXTS];
+            let mut texts = [&b""[..]; TEXTS];
             for (text, length) in texts.iter_mut().zip(numbers.lengths) {
                 (*text, rest) = rest.split_at_checked(length.into()).unwrap_or_default();
             }
             // All at once, for one text alone is too short to be looked at in blocks.
-            let all = before.get(..before.len() - rest.len()).unwrap_or_default();
-            let plain = is_plain(all);
+            let plain = is_plain(before.get(..before.len() - rest.len()).unwrap_or_default());
             let [method, authority, path, route, upstream, endpoint, request_id, user_agent] =
                 texts;
             Line {

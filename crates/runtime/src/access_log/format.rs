@@ -99,7 +99,7 @@ impl Pen<'_> {
         match value(field, self.line) {
             Value::None => self.out.extend_from_slice(b"null"),
             value @ (Value::Number(_) | Value::Millis(_)) => self.bare(&value),
-            value => {
+            value @ (Value::Plain(_) | Value::Foreign(_) | Value::Time(_) | Value::Address(_)) => {
                 self.out.push(b'"');
                 self.bare(&value);
                 self.out.push(b'"');
@@ -126,15 +126,13 @@ fn value<'a>(field: LogField, line: &Line<'a>) -> Value<'a> {
     let numbers = line.numbers;
     match field {
         LogField::Time => Value::Time(numbers.start_unix_us),
-        LogField::Direction => Value::Plain(numbers.direction.label().as_bytes()),
+        LogField::Direction => word(numbers.direction.label()),
         LogField::Method => foreign(line.method, line),
         LogField::Authority => foreign(line.authority, line),
         LogField::Path => foreign(line.path, line),
-        LogField::Protocol => Value::Plain(numbers.protocol.label().as_bytes()),
+        LogField::Protocol => word(numbers.protocol.label()),
         LogField::Status => Value::Number(numbers.status.into()),
-        LogField::Reason => {
-            numbers.reason.map_or(Value::None, |r| Value::Plain(r.label().as_bytes()))
-        }
+        LogField::Reason => numbers.reason.map_or(Value::None, |reason| word(reason.label())),
         LogField::Route => foreign(line.route, line),
         LogField::Upstream => foreign(line.upstream, line),
         LogField::Endpoint => foreign(line.endpoint, line),
@@ -149,6 +147,11 @@ fn value<'a>(field: LogField, line: &Line<'a>) -> Value<'a> {
         LogField::TraceId => line.trace_id().map_or(Value::None, |id| Value::Foreign(id)),
         LogField::UserAgent => foreign(line.user_agent, line),
     }
+}
+
+/// A word of ours.
+const fn word(label: &'static str) -> Value<'static> {
+    Value::Plain(label.as_bytes())
 }
 
 #[inline(always)]

@@ -81,6 +81,18 @@ fn a_json_line_has_every_field_in_its_order() {
 }
 
 #[test]
+fn a_json_line_has_the_fields_of_the_list_and_no_other() {
+    let json = formatted(&LogFormat::Json, &record());
+    let mut rest = json.as_str();
+    for (field, name, _) in LogField::ALL {
+        let key = format!("\"{name}\":");
+        (_, rest) = rest.split_once(&key).unwrap_or_else(|| panic!("{field:?} after {json}"));
+    }
+    let object: serde_json::Map<_, _> = serde_json::from_str(&json).unwrap();
+    assert_eq!(object.len(), LogField::ALL.len());
+}
+
+#[test]
 fn fields_without_a_value_are_null_in_json_and_a_dash_in_templates() {
     let bare = Record {
         protocol: Protocol::Tcp,

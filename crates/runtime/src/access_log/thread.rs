@@ -8,6 +8,7 @@ use pillion_model::snapshot::LogFormat;
 use super::batch::Batch;
 use super::format::Formatter;
 use super::output::Output;
+use super::queue::receive;
 use super::{DROPPED, Message, Shared};
 use crate::metrics::{Counter, Desc, Kind, Registry};
 use crate::say;
@@ -65,7 +66,7 @@ pub(super) fn run(
         errors: registry.counter(&WRITE_ERRORS, &[]),
         reported: None,
     };
-    while let Ok(message) = received.recv() {
+    while let Some(message) = receive(received) {
         let control = std::mem::take(&mut *shared.control());
         log.obey(control);
         match message {
