@@ -117,10 +117,11 @@ impl Server {
     fn start(&self, request: http::Request<RecvStream>, respond: SendResponse<Bytes>) {
         let open = OpenStream::new(&self.open);
         let context = Rc::clone(&self.context);
-        drop(spawn_local(async move {
+        // Boxed: the runtime moves what it spawns several times.
+        drop(spawn_local(Box::pin(async move {
             serve_stream(&context, request, respond).await;
             drop(open);
-        }));
+        })));
     }
 }
 

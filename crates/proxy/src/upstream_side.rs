@@ -397,6 +397,6 @@ fn field<'a>(fields: &[Field<'a>], name: &str) -> Option<&'a [u8]> {
 }
 
 /// A header map in the form that both protocols share.
-pub(crate) fn fields_of(map: &HeaderMap) -> SmallVec<[Field<'_>; 32]> {
+pub(crate) fn fields_of(map: &HeaderMap) -> SmallVec<[Field<'_>; 16]> {
     map.iter().map(|(name, value)| Field { name: name.as_str(), value: value.as_bytes() }).collect()
 }

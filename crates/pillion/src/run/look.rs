@@ -21,7 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// The app may take this long to answer one question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer is read to its end for this long, and up to this many bytes.
-const REST_TIMEOUT: Duration = Duration::from_secs(1);
+const REST_TIMEOUT: Duration = Duration::from_millis(100);
 const LONGEST_ANSWER: u64 = 64 << 10;
 /// `HTTP/1.1 200`: all of an answer that is looked at.
 const STATUS_LINE: usize = 12;

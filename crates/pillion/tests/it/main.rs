@@ -11,6 +11,7 @@ mod cli;
 mod faults;
 mod http1_requests;
 mod http2;
+mod life;
 mod limits;
 mod reload;
 mod retries;
