@@ -38,7 +38,7 @@ use crate::metrics::APP_RESTARTS;
 const ORDERS: usize = 16;
 /// A second SIGTERM this soon is the first one again: some supervisors send it to the process and
 /// then to its whole group.
-const ECHO: Duration = Duration::from_millis(10);
+const ECHO: Duration = Duration::from_millis(100);
 
 /// What the service manager shows.
 const SERVING: &str = "serving";
