@@ -166,16 +166,12 @@ impl PortFinder {
         loop {
             tokio::time::sleep(self.wait).await;
             let found = self.look().await;
-            self.wait = if self.settled {
-                SETTLED_WAIT
-            } else {
-                (self.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT)
-            };
+            let longest = if self.settled { SETTLED_WAIT } else { LONGEST_WAIT };
+            self.wait = (self.wait * 2).clamp(FIRST_WAIT, longest);
             let address = |port: &Option<AppPort>| port.as_ref().map(|port| port.address);
             if address(&found) != address(&self.chosen) {
-                if found.is_none() {
-                    self.wait = FIRST_WAIT;
-                }
+                // An app that opens or closes one port often does so with another soon after.
+                self.wait = FIRST_WAIT;
                 self.chosen.clone_from(&found);
                 return found;
             }

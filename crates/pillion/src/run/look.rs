@@ -18,6 +18,9 @@ use super::events::{Background, Event};
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 /// … up to this one.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// A port that was found is taken for the right one when no better one has come for this long: an app
+/// that opens several does so one after the other. Its traffic flows meanwhile.
+const SETTLE: Duration = Duration::from_millis(200);
 /// The app may take this long to answer one question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer is read to its end for this long, and up to this many bytes.
@@ -53,6 +56,7 @@ async fn look_on(
     late_at: Instant,
     events: mpsc::Sender<Event>,
 ) {
+    let settle = if matches!(port, Port::Found(_)) { SETTLE } else { Duration::ZERO };
     let (mut asked, mut late_at) = (None, Some(late_at));
     loop {
         // A question that is cut off, because the port is another one now, was asked in vain.
@@ -61,7 +65,7 @@ async fn look_on(
                 asked = place.as_ref().map(|place| place.address);
                 Event::AppListens(place)
             }
-            () = ready(asked, path.as_deref()) => {
+            () = ready(asked, settle, path.as_deref()) => {
                 (asked, late_at) = (None, None);
                 Event::AppReady
             }
@@ -118,8 +122,9 @@ async fn open(port: u16) -> SocketAddr {
 }
 
 /// Waits until the app says that it is ready; for ever while it does not listen.
-async fn ready(address: Option<SocketAddr>, path: Option<&str>) {
+async fn ready(address: Option<SocketAddr>, settle: Duration, path: Option<&str>) {
     let Some(address) = address else { return pending().await };
+    sleep(settle).await;
     let mut wait = FIRST_WAIT;
     while path.is_some() && ask(address, path).await.is_err() {
         sleep(wait).await;
