@@ -47,6 +47,8 @@ pub enum Reason {
     UpstreamPendingLimit,
     /// The upstream's limit of requests in flight is reached.
     UpstreamRequestLimit,
+    /// The outbound side knows as many hosts as it may, and all are in use.
+    HostLimit,
     /// The process holds as many downstream connections as it may.
     ConnectionLimit,
     /// The name did not resolve.
@@ -94,6 +96,7 @@ impl Reason {
         Self::UpstreamConnectionLimit,
         Self::UpstreamPendingLimit,
         Self::UpstreamRequestLimit,
+        Self::HostLimit,
         Self::ConnectionLimit,
         Self::DnsFailure,
         Self::UpstreamConnectRefused,
@@ -131,6 +134,7 @@ impl Reason {
             Self::UpstreamConnectionLimit => (Local, 503, "upstream_connection_limit", "connection_limit_reached", "the upstream's limits.connections is reached"),
             Self::UpstreamPendingLimit => (Local, 503, "upstream_pending_limit", "connection_limit_reached", "the upstream's limits.pending is reached"),
             Self::UpstreamRequestLimit => (Local, 503, "upstream_request_limit", "connection_limit_reached", "the upstream's limits.requests is reached"),
+            Self::HostLimit => (Local, 503, "host_limit", "connection_limit_reached", "limits.hosts is reached"),
             Self::ConnectionLimit => (Local, 503, "connection_limit", "connection_limit_reached", "limits.connections is reached"),
             Self::DnsFailure => (Upstream, 502, "dns_failure", "dns_error", "the host name did not resolve"),
             Self::UpstreamConnectRefused => (Upstream, 502, "upstream_connect_refused", "connection_refused", "the endpoint refused the connection"),

@@ -145,12 +145,23 @@ async fn pause(serving: &mut Serving<'_, '_>, wait: Duration) -> Result<(), Reas
         return Ok(());
     }
     let Serving { exchange, downstream, .. } = serving;
-    downstream.timer().set(exchange.worker.now() + wait);
-    poll_fn(|cx| {
+    exchange.start_waiting();
+    downstream.timer().set(exchange.worker.recent() + wait);
+    let waited = poll_fn(|cx| {
         downstream.poll_gone(cx, &exchange.worker.bulk)?;
         downstream.timer().poll(cx).map(Ok)
-    })
-    .await
+    });
+    let waited = waited.await;
+    exchange.stop_waiting();
+    waited
+}
+
+/// Waits for somebody else: what is not Pillion's own time. Boxed, as it is rare.
+async fn waiting<T>(exchange: &mut Exchange, future: impl Future<Output = T>) -> T {
+    exchange.start_waiting();
+    let output = Box::pin(future).await;
+    exchange.stop_waiting();
+    output
 }
 
 /// Whether a request that came over HTTP/2 goes upstream so; `None` where that has to be asked.
@@ -166,33 +177,26 @@ pub(crate) fn known_protocol(exchange: &Exchange) -> Option<bool> {
 /// Asks an endpoint whether it speaks HTTP/2.
 pub(crate) async fn ask_protocol(exchange: &Exchange) -> Result<bool, Reason> {
     let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
-    let endpoint = choose(exchange, pool, config, None).await?;
+    let endpoint = choose(exchange, pool, config).await?;
     endpoint.ask_h2(Patience { connect: config.connect_timeout, until: None }).await
 }
 
-/// Picks an endpoint, and waits for the upstream's first one where none is known yet.
-async fn choose(
+/// The endpoint for an attempt, if the upstream has any.
+fn pick(
     exchange: &Exchange,
-    pool: &Rc<Pool>,
-    config: &Upstream,
-    failed: Option<&Rc<PooledEndpoint>>,
-) -> Result<Rc<PooledEndpoint>, Reason> {
-    let pick = || pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed);
-    match pick() {
-        Some(picked) => Ok(picked),
-        None => Box::pin(first_endpoint(pool, config, &pick)).await,
-    }
-}
-
-async fn first_endpoint(
     pool: &Pool,
     config: &Upstream,
-    pick: &dyn Fn() -> Option<Rc<PooledEndpoint>>,
-) -> Result<Rc<PooledEndpoint>, Reason> {
+    failed: Option<&Rc<PooledEndpoint>>,
+) -> Option<Rc<PooledEndpoint>> {
+    pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed)
+}
+
+/// Waits for the first endpoint of an upstream that has none yet.
+async fn first_endpoint(pool: &Pool, config: &Upstream) -> Result<Rc<PooledEndpoint>, Reason> {
     loop {
         let settled = pool.shared.settled.notified();
-        if let Some(picked) = pick() {
-            return Ok(picked);
+        if let Some(first) = pool.endpoints().first() {
+            return Ok(Rc::clone(first));
         }
         if pool.shared.waits_for_app() {
             return Err(Reason::AppNotListening);
@@ -205,15 +209,34 @@ async fn first_endpoint(
     }
 }
 
+/// An endpoint, waited for where the upstream has none yet.
+async fn choose(
+    exchange: &Exchange,
+    pool: &Pool,
+    config: &Upstream,
+) -> Result<Rc<PooledEndpoint>, Reason> {
+    match pick(exchange, pool, config, None) {
+        Some(picked) => Ok(picked),
+        None => first_endpoint(pool, config).await,
+    }
+}
+
 async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason> {
     let Serving { exchange, request, body, tries, .. } = serving;
     let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
     let (pool, config) = (Rc::clone(pool), Arc::clone(config));
-    let endpoint = choose(exchange, &pool, &config, tries.failed.as_ref()).await?;
+    let picked = pick(exchange, &pool, &config, tries.failed.as_ref());
+    let endpoint = match picked {
+        Some(picked) => picked,
+        None => waiting(exchange, first_endpoint(&pool, &config)).await?,
+    };
     exchange.set_endpoint(Rc::clone(&endpoint));
     let patience = Patience { connect: config.connect_timeout, until: tries.deadline };
     if let Some(head) = &request.h2_head {
-        let lease = Box::pin(endpoint.h2(patience)).await?;
+        let lease = match endpoint.h2_with_room() {
+            Some(lease) => lease,
+            None => waiting(exchange, endpoint.h2(patience)).await?,
+        };
         return UpstreamSide::open_h2(lease, head, body).await;
     }
     if !tries.wants_new
@@ -223,10 +246,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         tries.reused = true;
         return Ok(UpstreamSide::h1(lease));
     }
-    let began = exchange.worker.now();
-    let lease = Box::pin(endpoint.connect(patience)).await;
-    exchange.times.waited += exchange.worker.now() - began;
-    let lease = lease?;
+    let lease = waiting(exchange, endpoint.connect(patience)).await?;
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
 }
@@ -235,7 +255,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
 pub(crate) async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {
     let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
     let (pool, config) = (Rc::clone(pool), Arc::clone(config));
-    let endpoint = choose(exchange, &pool, &config, None).await?;
+    let endpoint = choose(exchange, &pool, &config).await?;
     exchange.set_endpoint(Rc::clone(&endpoint));
     endpoint.connect(Patience { connect: config.connect_timeout, until: None }).await
 }
@@ -409,8 +429,7 @@ impl Attempt {
         if head.is_ready() {
             return head;
         }
-        let waits_since = serving.exchange.worker.now();
-        serving.exchange.times.waits_since.get_or_insert(waits_since);
+        serving.exchange.start_waiting();
         if !self.awaits_head && serving.body.is_read() {
             self.arm_for_head(serving);
         }
@@ -509,7 +528,10 @@ impl Attempt {
         }
         let request_done = serving.body.is_done() && !request_refused;
         if request_done && head.upstream_keep {
-            side.give_back(serving.exchange.worker.recent());
+            // A body that took a while has left the last reading of the clock behind.
+            let worker = &serving.exchange.worker;
+            let took_a_while = serving.exchange.times.head_sent.is_some();
+            side.give_back(if took_a_while { worker.now() } else { worker.recent() });
         }
         match (head.keep, request_done) {
             (true, true) => Next::KeepAlive,

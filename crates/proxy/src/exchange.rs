@@ -197,12 +197,23 @@ impl Exchange {
         self.worker.stats.retried(&self.worker.registry, upstream, cause);
     }
 
-    /// The wait for the upstream is over, for now.
+    /// From here on the time is not Pillion's: it waits for somebody else.
+    pub(crate) fn start_waiting(&mut self) {
+        let now = self.worker.now();
+        self.times.waits_since.get_or_insert(now);
+    }
+
+    /// The wait is over, for now. Says how long it was.
+    pub(crate) fn stop_waiting(&mut self) -> Duration {
+        let since = self.times.waits_since.take();
+        let waited = since.map_or(Duration::ZERO, |since| self.worker.now() - since);
+        self.times.waited += waited;
+        waited
+    }
+
+    /// The wait for a response head is over.
     pub(crate) fn awaited_head(&mut self) {
-        if let Some(since) = self.times.waits_since.take() {
-            self.times.upstream = self.worker.now() - since;
-            self.times.waited += self.times.upstream;
-        }
+        self.times.upstream = self.stop_waiting();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -243,7 +254,7 @@ impl Exchange {
 
     /// Records the exchange: the only place that does.
     fn finish(&mut self) {
-        self.awaited_head();
+        self.stop_waiting();
         let now = self.worker.now();
         let duration = now - self.times.start;
         if self.protocol == Protocol::Tcp {

@@ -318,11 +318,14 @@ impl Worker {
     pub(crate) fn host(&self, authority: &[u8]) -> Result<(Rc<Pool>, Arc<Upstream>), Reason> {
         let malformed = || Reason::DownstreamMalformed;
         let authority = std::str::from_utf8(authority).map_err(|_| malformed())?;
+        // One pool for a host, however a client spells it.
+        let authority = authority.to_ascii_lowercase();
+        let authority = authority.as_str();
         if let Some(pool) = self.hosts.borrow().get(authority) {
             return Ok((Rc::clone(pool), Arc::clone(&self.host_config)));
         }
         let host = std::str::from_utf8(route::host_of(authority.as_bytes()));
-        let host = host.map_err(|_| malformed())?.to_ascii_lowercase();
+        let host = host.map_err(|_| malformed())?;
         let after = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
         let port = match after.and_then(|at| authority.get(at + 1..)) {
             None | Some("") => 80,
@@ -332,8 +335,8 @@ impl Worker {
             return Err(malformed());
         }
         let limit = self.state.borrow().snapshot.limits.hosts;
-        let shared = self.shared.upstreams.host(&host, port, HOST_LIMITS, limit);
-        let shared = shared.ok_or(Reason::UpstreamConnectionLimit)?;
+        let shared = self.shared.upstreams.host(host, port, HOST_LIMITS, limit);
+        let shared = shared.ok_or(Reason::HostLimit)?;
         let pool = Rc::new(Pool::new(shared, self.shared.workers > 1));
         self.hosts.borrow_mut().insert(authority.into(), Rc::clone(&pool));
         Ok((pool, Arc::clone(&self.host_config)))

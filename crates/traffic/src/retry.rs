@@ -136,6 +136,7 @@ const fn may_pass(reason: Reason) -> bool {
         | Reason::UpstreamConnectionLimit
         | Reason::UpstreamPendingLimit
         | Reason::UpstreamRequestLimit
+        | Reason::HostLimit
         | Reason::ConnectionLimit
         | Reason::Internal => false,
         // The resolver has tried again already.

@@ -208,6 +208,6 @@ fn hosts_that_the_outbound_side_remembers() {
     };
     assert_eq!((ask(&origins[0]).status, ask(&origins[1]).status), (200, 200));
     let refused = ask(&origins[2]);
-    assert_eq!((refused.status, refused.reason()), (503, Some("upstream_connection_limit")));
+    assert_eq!((refused.status, refused.reason()), (503, Some("host_limit")));
     assert_eq!((ask(&origins[0]).status, ask(&origins[1]).status), (200, 200));
 }

@@ -268,7 +268,7 @@ impl PooledEndpoint {
         }
     }
 
-    fn h2_with_room(&self) -> Option<H2Lease> {
+    pub(crate) fn h2_with_room(&self) -> Option<H2Lease> {
         let mut connections = self.h2.borrow_mut();
         connections.retain(|connection| !connection.closed.get());
         let open = connections.iter().find(|connection| {
@@ -288,10 +288,15 @@ impl PooledEndpoint {
             H2Knowledge::Unknown => {}
         }
         let mut lease = self.connect(patience).await?;
-        let speaks = timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await;
-        let speaks = matches!(speaks, Ok(Ok(true)));
-        self.shared.learn_h2(speaks);
-        Ok(speaks)
+        match timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await {
+            Ok(Ok(speaks)) => {
+                self.shared.learn_h2(speaks);
+                Ok(speaks)
+            }
+            // One that says nothing may only be slow to start: this request goes over HTTP/1, and
+            // the next one asks again.
+            Ok(Err(_)) | Err(_) => Ok(false),
+        }
     }
 }
 
