@@ -1,3 +1,5 @@
+//! The access log from outside: lines, bounds, rotation, slow readers.
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Write as _};
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! Limits read from a root folder made up for the test.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Handles, sums, retired totals, overflow, expiry and the text they render to.
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;

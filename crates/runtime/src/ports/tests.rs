@@ -1,3 +1,5 @@
+//! The kernel's socket tables, and how a port is chosen among several.
+
 use super::*;
 use proptest::prelude::*;
 use std::net::TcpListener;

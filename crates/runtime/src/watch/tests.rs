@@ -1,3 +1,5 @@
+//! When changes of a file are told, on virtual time.
+
 use super::folders::places;
 use super::*;
 use std::fs;

@@ -1,3 +1,5 @@
+//! Control group files of both versions, as kernels write them.
+
 use super::*;
 use proptest::prelude::*;
 

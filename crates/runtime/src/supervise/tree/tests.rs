@@ -1,3 +1,5 @@
+//! Descendants found in process tables made up for the test.
+
 use super::*;
 use proptest::prelude::*;
 
