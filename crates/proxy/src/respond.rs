@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode};
 use pillion_http1::{Field, FieldSet};
 use pillion_model::Reason;
 use pillion_model::reason::Facts;
+use pillion_model::snapshot::Direction;
 use pillion_runtime::access_log::Protocol;
 use tokio::time::Instant;
 
@@ -103,7 +104,11 @@ fn drop_changed(drop: &mut FieldSet, exchange: &Exchange, view: &View<'_>) {
 
 /// Everything that Pillion adds to the response of an upstream.
 fn additions(exchange: &Exchange, view: &View<'_>, put: &mut dyn FnMut(&str, &[u8])) {
-    put("via", exchange.worker.via(exchange.protocol));
+    // A proxy has to say that it was there, a gateway may (RFC 9110 §7.6.3): the app's own clients
+    // need not know how it is served.
+    if exchange.direction() == Direction::Outbound {
+        put("via", exchange.worker.via(exchange.protocol));
+    }
     if !view.fields.iter().any(|field| field.name.eq_ignore_ascii_case("x-request-id")) {
         put("x-request-id", exchange.texts.request_id());
     }

@@ -13,6 +13,7 @@ mod http1_requests;
 mod http2;
 mod life;
 mod limits;
+mod reference;
 mod reload;
 mod retries;
 mod run;
