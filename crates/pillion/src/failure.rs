@@ -18,9 +18,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The command line or the configuration is wrong.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into() }
+    /// The command line is wrong.
+    pub(crate) fn usage(message: &str) -> Self {
+        Self { code: 2, message: format!("pillion: error: {message}") }
     }
 
     /// The process could not do what it was asked for; `doing` says what, `error` why.
@@ -40,7 +40,7 @@ impl Failure {
 
     /// A configuration with these problems.
     pub(crate) fn refused(problems: &[Diagnostic]) -> Self {
-        Self::usage(list(problems))
+        Self { code: 2, message: list(problems) }
     }
 
     /// The same with another code.
@@ -60,12 +60,15 @@ pub(crate) fn list(problems: &[Diagnostic]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
-/// An error with its causes.
+/// An error with its causes, each said once.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         cause = error.source();
     }
     text

@@ -2,11 +2,18 @@
 
 use std::io::{self, Write as _};
 
-/// Writes a whole text to standard output.
+/// Writes a whole text to standard output. A reader that has seen enough (`| head`) is content.
 ///
 /// # Errors
-/// Standard output is closed or full.
+/// Standard output is full.
 pub(crate) fn output(text: &str) -> io::Result<()> {
+    match write(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {

@@ -19,9 +19,7 @@ pub(crate) fn command(arguments: &ProxyArguments) -> Result<u8, Failure> {
     };
     let upstream = arguments.upstream.clone().or_else(|| std::env::var(UPSTREAM_URL).ok());
     let upstream = upstream.ok_or_else(|| {
-        Failure::usage(format!(
-            "no upstream: say where requests go with --upstream URL, or set {UPSTREAM_URL}"
-        ))
+        Failure::usage("no upstream: say where requests go with --upstream URL, or UPSTREAM_URL")
     })?;
     let overrides = Overrides { admin: arguments.admin.clone(), ..Overrides::default() };
     let loaded = forward_proxy(listen.clone(), &upstream, &overrides)
