@@ -10,7 +10,7 @@ mod output;
 mod queue;
 #[cfg(test)]
 mod tests;
-mod thread;
+pub(crate) mod thread;
 
 use std::io;
 use std::net::SocketAddr;

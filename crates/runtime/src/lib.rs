@@ -21,6 +21,7 @@ pub mod watch;
 /// Every metric of this crate, for the generated reference.
 pub static METRICS: &[&metrics::Desc] = &[
     &access_log::DROPPED,
+    &access_log::thread::LINES,
     &cost::BUILD_INFO,
     &cost::PILLION_CPU,
     &cost::PILLION_MEMORY,

@@ -16,7 +16,7 @@ use crate::say;
 /// A failing output is reported this often at most.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-static LINES: Desc = Desc {
+pub(crate) static LINES: Desc = Desc {
     name: "pillion_access_log_lines",
     kind: Kind::Counter,
     unit: "",
