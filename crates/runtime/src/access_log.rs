@@ -10,7 +10,7 @@ mod output;
 mod queue;
 #[cfg(test)]
 mod tests;
-pub(crate) mod thread;
+mod thread;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ use self::batch::Batch;
 use self::output::Output;
 use self::queue::Sender;
 use self::thread::Control;
+pub(crate) use self::thread::{LINES, WRITE_ERRORS};
 use crate::metrics::{Counter, Desc, Kind, Registry};
 
 /// Batches that may wait for the log thread: some 30 ms of lines at full load, 1.2 MiB at most.

@@ -21,7 +21,8 @@ pub mod watch;
 /// Every metric of this crate, for the generated reference.
 pub static METRICS: &[&metrics::Desc] = &[
     &access_log::DROPPED,
-    &access_log::thread::LINES,
+    &access_log::LINES,
+    &access_log::WRITE_ERRORS,
     &cost::BUILD_INFO,
     &cost::PILLION_CPU,
     &cost::PILLION_MEMORY,

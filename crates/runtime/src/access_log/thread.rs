@@ -24,7 +24,7 @@ pub(crate) static LINES: Desc = Desc {
     labels: &[],
 };
 
-static WRITE_ERRORS: Desc = Desc {
+pub(crate) static WRITE_ERRORS: Desc = Desc {
     name: "pillion_access_log_write_errors",
     kind: Kind::Counter,
     unit: "",
