@@ -87,7 +87,7 @@ pub struct Route {
     pub request_headers: HeaderOps,
     /// Changes to the response head.
     pub response_headers: HeaderOps,
-    /// From the request head to the end of the response head, all tries together.
+    /// From the end of the request to the end of the response head, all tries together.
     pub timeout: Option<Duration>,
     /// The same for one try.
     pub try_timeout: Option<Duration>,

@@ -23,6 +23,9 @@ use crate::tunnel::{self, End};
 use crate::upstream::{Lease, Patience, Pool, PooledEndpoint};
 use crate::upstream_side::{Head, UpstreamSide};
 
+/// Connections of HTTP/2 that one attempt may find to be going away.
+const H2_CONNECTIONS_TRIED: usize = 8;
+
 /// What became of an attempt.
 pub(crate) enum Failed {
     /// Again, after this wait.
@@ -125,7 +128,7 @@ async fn once(serving: &mut Serving<'_, '_>) -> Result<Next, Failed> {
     attempt.arm_for_head(serving);
     let head = poll_fn(|cx| attempt.poll_head(cx, serving)).await;
     serving.exchange.request_bytes = serving.body.bytes;
-    let head = head?;
+    let head = head.inspect_err(|_| serving.exchange.awaited_head())?;
     serving.exchange.status = head.status;
     if head.is_upgrade {
         return Ok(Box::pin(upgraded(serving, attempt)).await);
@@ -233,11 +236,17 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
     exchange.set_endpoint(Rc::clone(&endpoint));
     let patience = Patience { connect: config.connect_timeout, until: tries.deadline };
     if let Some(head) = &request.h2_head {
-        let lease = match endpoint.h2_with_room() {
-            Some(lease) => lease,
-            None => waiting(exchange, endpoint.h2(patience)).await?,
-        };
-        return UpstreamSide::open_h2(lease, head, body).await;
+        for _ in 0..H2_CONNECTIONS_TRIED {
+            let lease = match endpoint.h2_with_room() {
+                Some(lease) => lease,
+                None => waiting(exchange, endpoint.h2(patience)).await?,
+            };
+            tries.reused = lease.reused;
+            if let Some(side) = UpstreamSide::open_h2(lease, head, body) {
+                return Ok(side);
+            }
+        }
+        return Err(Reason::UpstreamReset);
     }
     if !tries.wants_new
         && !request.facts.is_connect
@@ -285,6 +294,8 @@ async fn run_tunnel(serving: &mut Serving<'_, '_>, side: UpstreamSide, greeting:
         return Next::Close;
     };
     exchange.awaited_head();
+    // What follows is the tunnel's time.
+    exchange.times.head_sent = Some(exchange.worker.now());
     let client = End { stream: &mut h1.stream, unread: &mut h1.unread };
     let server = End { stream: &mut lease.stream, unread: &mut unread };
     let patience = (&mut h1.timer, tries.route.stream_idle_timeout);
@@ -383,7 +394,7 @@ pub(crate) struct Attempt {
     request_refused: bool,
     /// The request is complete, and the time for the response runs.
     awaits_head: bool,
-    /// Body bytes when the timer was set: has anything moved since?
+    /// How far both bodies were when the timer was set: has anything moved since?
     seen: u64,
 }
 
@@ -400,7 +411,7 @@ impl Attempt {
     }
 
     fn arm_for_head(&mut self, serving: &mut Serving<'_, '_>) {
-        if !serving.body.is_read() {
+        if !self.is_sent(serving) {
             self.arm_for_stream(serving, serving.exchange.worker.recent());
             return;
         }
@@ -430,7 +441,7 @@ impl Attempt {
             return head;
         }
         serving.exchange.start_waiting();
-        if !self.awaits_head && serving.body.is_read() {
+        if !self.awaits_head && self.is_sent(serving) {
             self.arm_for_head(serving);
         }
         if self.awaits_head
@@ -439,21 +450,36 @@ impl Attempt {
             return Poll::Ready(Err(Failed::Stop(reason)));
         }
         while serving.downstream.timer().poll(cx).is_ready() {
+            if self.response.is_cut() {
+                // The client took a part of an interim response: no other can follow.
+                return Poll::Ready(Err(Failed::Stop(Reason::DownstreamAbort)));
+            }
             if self.awaits_head {
                 return Poll::Ready(Err(serving.judge(Reason::UpstreamTimeout)));
             }
             if !self.has_moved(serving) {
-                return Poll::Ready(Err(Failed::Stop(Reason::DownstreamBodyTimeout)));
+                let is_taken = serving.body.is_flushed();
+                return Poll::Ready(Err(if is_taken {
+                    Failed::Stop(Reason::DownstreamBodyTimeout)
+                } else {
+                    // The client sends, and the endpoint does not read.
+                    serving.judge(Reason::UpstreamTimeout)
+                }));
             }
         }
         Poll::Pending
+    }
+
+    /// Whether no more of the request will be sent.
+    fn is_sent(&self, serving: &Serving<'_, '_>) -> bool {
+        self.request_refused || serving.body.is_read()
     }
 
     /// Whether body bytes moved since the timer was set; if so, it is set again. So silence is
     /// noticed after the timeout at the earliest and twice of it at the latest, and a body in
     /// motion costs no clock and no timer.
     fn has_moved(&mut self, serving: &mut Serving<'_, '_>) -> bool {
-        let moved = serving.body.bytes + self.response.bytes;
+        let moved = serving.body.progress() + self.response.progress();
         let has_moved = moved != self.seen;
         self.seen = moved;
         // Not the recent time: a body in motion reads no clock, so that may be as old as the timer.

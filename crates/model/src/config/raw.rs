@@ -171,7 +171,7 @@ pub struct Route {
     /// that the request itself names.
     #[schemars(extend("x-default" = "app for inbound, host for outbound"))]
     pub upstream: Option<Name>,
-    /// From the request head to the end of the response head, all tries together; bodies and
+    /// From the end of the request to the end of the response head, all tries together; bodies and
     /// streams are bounded by `stream_idle_timeout`. Long, so that a slow answer that worked
     /// without Pillion still does: set it to what the route's clients wait for.
     pub timeout: Timeout,
