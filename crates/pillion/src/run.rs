@@ -115,7 +115,7 @@ async fn begin(plan: Plan, keeper: Option<Keeper>, blocked: Blocked) -> Result<u
         ready_file::remove(path);
     }
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
-    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source)?;
+    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source);
     if let Some(path) = &plan.ready_file {
         ready_file::write(path, life.addresses())?;
     }

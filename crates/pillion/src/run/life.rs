@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pillion_model::config::Loaded;
+use pillion_model::settings::AppSettings;
 use pillion_model::snapshot::Direction;
 use pillion_runtime::metrics::Counter;
 use pillion_runtime::notify::Notifier;
@@ -21,7 +22,7 @@ use pillion_runtime::signals::{Intent, Received, Signals};
 use pillion_runtime::watch::FileWatch;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::app::AppView;
 use super::drain::Draining;
@@ -31,7 +32,6 @@ use super::reload::{Reloaded, Reloads};
 use super::sidecar::on_loopback;
 use super::{Addresses, Sidecar, Source, banner};
 use crate::admin;
-use crate::failure::Failure;
 use crate::metrics::APP_RESTARTS;
 
 /// Orders of the admin interface that may wait.
@@ -80,24 +80,14 @@ enum Stage {
 
 impl Life {
     /// Serves admin and watches the configuration file. There is no app yet.
-    ///
-    /// # Errors
-    /// The runtime cannot take a descriptor over.
     pub(super) fn new(
         mut sidecar: Sidecar,
         signals: Signals,
         loaded: Loaded,
         source: Source,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         let reloads = Reloads::new(loaded, source, &sidecar.registry);
-        let app = &reloads.settings().app;
-        let given = app.port.map(on_loopback);
-        let app_view = watch::Sender::new(AppView {
-            expected: given.is_some(),
-            pid: None,
-            place: given.map(|address| Place { address, text: format!("{address} (app.port)") }),
-            ready_path: app.ready_path.clone(),
-        });
+        let app_view = watch::Sender::new(given_app(&reloads.settings().app));
         let (orders, received) = mpsc::channel(ORDERS);
         let admin = sidecar.admin.take().map(|bound| {
             let view = admin::View {
@@ -115,14 +105,10 @@ impl Life {
             file: reloads.file().map(|file| watch_file(FileWatch::new(file))),
             app: None,
             draining: Draining::default(),
-            keep_alive: notifier.as_ref().and_then(Notifier::keep_alive).map(|period| {
-                let mut interval = interval(period);
-                interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                interval
-            }),
+            keep_alive: notifier.as_ref().and_then(Notifier::keep_alive).map(every),
         };
-        let restarts = sidecar.registry.counter(&APP_RESTARTS, &[]);
-        Ok(Self {
+        Self {
+            restarts: sidecar.registry.counter(&APP_RESTARTS, &[]),
             sidecar,
             reloads,
             sources,
@@ -132,12 +118,11 @@ impl Life {
             app_told: false,
             restart_wait: None,
             app_view,
-            restarts,
             notifier,
             announced: false,
             admin,
             code: 0,
-        })
+        }
     }
 
     /// Where the sidecar listens.
@@ -227,4 +212,21 @@ fn notifier() -> Option<Notifier> {
         say!(Warn, "the service manager cannot be reached", error = error);
         None
     })
+}
+
+/// The app that somebody else starts, if its port was given.
+fn given_app(settings: &AppSettings) -> AppView {
+    let given = settings.port.map(on_loopback);
+    AppView {
+        expected: given.is_some(),
+        pid: None,
+        place: given.map(|address| Place { address, text: format!("{address} (app.port)") }),
+        ready_path: settings.ready_path.clone(),
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
