@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, Waker, ready};
+use std::time::Duration;
 
 use pillion_http1::{Preface, is_preface};
 use pillion_model::Reason;
@@ -19,6 +20,10 @@ use crate::stream::{Rewound, Stream};
 use crate::timer::Timer;
 use crate::worker::Worker;
 use crate::{http1, http2, tcp};
+
+/// How long a client with nothing under way may take, once the drain has begun, to send what it was
+/// about to send.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What the exchanges of a connection share. Counts the connection as open until dropped.
 pub(crate) struct Context {
@@ -110,8 +115,7 @@ pub(crate) async fn serve(mut stream: Stream, context: Rc<Context>) {
     }
 }
 
-/// Reads until it is clear what the client speaks; `None` if it left, took too long, or the drain
-/// came first.
+/// Reads until it is clear what the client speaks; `None` if it left or took too long.
 async fn detect(
     stream: &mut Stream,
     context: &Context,
@@ -121,6 +125,7 @@ async fn detect(
     timer.set(context.worker.now() + listener.config().idle_timeout);
     let mut read = Vec::new();
     let mut head_began = false;
+    let mut is_leaving = false;
     poll_fn(|cx| {
         if let Poll::Ready(spoken) = poll_preface(cx, stream, &context.worker, &mut read) {
             return Poll::Ready(spoken.ok().flatten());
@@ -131,8 +136,9 @@ async fn detect(
                 head_began = true;
                 timer.set(context.worker.now() + listener.config().head_timeout);
             }
-        } else if context.is_draining() {
-            return Poll::Ready(None);
+        } else if context.is_draining() && !is_leaving {
+            is_leaving = true;
+            timer.set(context.worker.now() + FAREWELL);
         }
         timer.poll(cx).map(|()| None)
     })

@@ -54,6 +54,8 @@ pub(crate) struct Exchange {
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) times: Times,
+    /// Whether it went as far as it could, well or not.
+    pub(crate) is_over: bool,
     upstream: Option<InFlight>,
     endpoint: Option<Rc<PooledEndpoint>>,
 }
@@ -171,6 +173,7 @@ impl Exchange {
                 waits_since: None,
                 head_sent: None,
             },
+            is_over: false,
             upstream: None,
             endpoint: None,
         }
@@ -321,9 +324,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if self.status == 0 && self.reason.is_none() && self.protocol != Protocol::Tcp {
+        if !self.is_over {
             // Dropped midway: the worker was told to stop before the exchange was complete.
-            self.reason = Some(Reason::DrainDeadline);
+            self.reason = self.reason.or(Some(Reason::DrainDeadline));
         }
         self.finish();
     }
@@ -363,6 +366,7 @@ pub(crate) async fn run(mut begun: Box<Begun>, downstream: &mut Downstream<'_>) 
             Box::pin(respond::refuse(exchange, reason, request, body, downstream)).await
         }
     };
+    exchange.is_over = true;
     exchange.worker.take_back(body.take_buffer());
     exchange.worker.take_back(request.plan.take_buffer());
     next

@@ -11,7 +11,7 @@ use pillion_model::Reason;
 use pillion_model::snapshot::UpstreamProtocol;
 use pillion_runtime::access_log::Protocol;
 
-use crate::connection::Context;
+use crate::connection::{self, Context};
 use crate::downstream::{Downstream, H1Downstream};
 use crate::exchange::{self, Begun, Exchange, Next};
 use crate::relay::{Encoding, Flow};
@@ -39,14 +39,10 @@ enum Arrived {
 pub(crate) async fn serve(mut h1: H1Downstream, context: Rc<Context>) {
     let mut served: u64 = 0;
     loop {
-        let listener = context.listener();
-        let next = match next_request(&mut h1, &context, &listener, served).await {
+        let next = match next_request(&mut h1, &context, served).await {
             Arrived::End => return,
-            Arrived::Refused(reason) => {
-                Box::pin(refuse(&mut h1, &context, &listener, reason)).await
-            }
+            Arrived::Refused(reason) => Box::pin(refuse(&mut h1, &context, reason)).await,
             Arrived::Request(begun) => {
-                drop(listener);
                 let mut downstream = Downstream::H1(&mut h1);
                 // Boxed: between exchanges a connection keeps nothing of this.
                 Box::pin(exchange::run(begun, &mut downstream)).await
@@ -61,27 +57,21 @@ pub(crate) async fn serve(mut h1: H1Downstream, context: Rc<Context>) {
     }
 }
 
-async fn refuse(
-    h1: &mut H1Downstream,
-    context: &Context,
-    listener: &Rc<ListenerState>,
-    reason: Reason,
-) -> Next {
-    let mut exchange = Exchange::new(&context.worker, listener, Protocol::Http11, &context.peer);
-    respond::refuse_unread(&mut exchange, reason, h1).await
+async fn refuse(h1: &mut H1Downstream, context: &Context, reason: Reason) -> Next {
+    let listener = context.listener();
+    let mut exchange = Exchange::new(&context.worker, &listener, Protocol::Http11, &context.peer);
+    drop(listener);
+    let next = respond::refuse_unread(&mut exchange, reason, h1).await;
+    exchange.is_over = true;
+    next
 }
 
 /// Waits for the next request; the first wait was over when the protocol was told.
-async fn next_request(
-    h1: &mut H1Downstream,
-    context: &Context,
-    listener: &Rc<ListenerState>,
-    served: u64,
-) -> Arrived {
-    let config = listener.config();
+async fn next_request(h1: &mut H1Downstream, context: &Context, served: u64) -> Arrived {
     let mut head_began = false;
-    let mut reader = HeadReader { context, listener, served, parsed: 0 };
-    h1.timer.set(context.worker.recent() + config.idle_timeout);
+    let mut is_leaving = false;
+    let mut reader = HeadReader { context, listener: context.listener(), served, parsed: 0 };
+    h1.timer.set(context.worker.recent() + reader.listener.config().idle_timeout);
     poll_fn(|cx| {
         if let Poll::Ready(arrived) = reader.poll(cx, h1) {
             return Poll::Ready(arrived);
@@ -89,21 +79,24 @@ async fn next_request(
         if !h1.unread.is_empty() {
             if !head_began {
                 head_began = true;
-                h1.timer.set(context.worker.now() + config.head_timeout);
+                h1.timer.set(context.worker.now() + reader.listener.config().head_timeout);
             }
             return h1.timer.poll(cx).map(|()| Arrived::Refused(Reason::DownstreamHeadTimeout));
         }
-        if context.is_draining() || h1.timer.poll(cx).is_ready() {
-            return Poll::Ready(Arrived::End);
+        if context.is_draining() && !is_leaving {
+            is_leaving = true;
+            h1.timer.set(context.worker.now() + connection::FAREWELL);
         }
-        Poll::Pending
+        h1.timer.poll(cx).map(|()| Arrived::End)
     })
     .await
 }
 
 struct HeadReader<'a> {
     context: &'a Context,
-    listener: &'a Rc<ListenerState>,
+    /// Of this moment: a request that comes after a reload is served by the new state, however
+    /// long its connection was there.
+    listener: Rc<ListenerState>,
     served: u64,
     /// Bytes of `unread` that are known to be no whole head.
     parsed: usize,
@@ -111,6 +104,7 @@ struct HeadReader<'a> {
 
 impl HeadReader<'_> {
     fn poll(&mut self, cx: &mut TaskContext<'_>, h1: &mut H1Downstream) -> Poll<Arrived> {
+        self.listener = self.context.listener();
         if h1.unread.len() > self.parsed {
             let data = mem::take(&mut h1.unread);
             if let Some(arrived) = self.take(&data, h1) {
@@ -153,7 +147,7 @@ impl HeadReader<'_> {
     /// Reads a request from the start of `data`, and leaves in `unread` what comes after it; all of
     /// it if there is no whole head.
     fn take(&mut self, data: &[u8], h1: &mut H1Downstream) -> Option<Arrived> {
-        let limits = self.context.worker.head_limits(self.listener);
+        let limits = self.context.worker.head_limits(&self.listener);
         let mut fields = Fields::new();
         let head = match parse_request(data, &limits, &mut fields) {
             Ok(Parsed::Complete(head)) => head,
@@ -167,7 +161,7 @@ impl HeadReader<'_> {
                 return Some(Arrived::Refused(refusal(error)));
             }
         };
-        let listener = self.listener;
+        let listener = &self.listener;
         let protocol = match head.version {
             Version::Http10 => Protocol::Http10,
             Version::Http11 => Protocol::Http11,
@@ -191,10 +185,10 @@ impl HeadReader<'_> {
             keep_alive: head.keep_alive && !is_last,
         };
         let rest = data.get(head.len..).unwrap_or_default();
-        let (request, mut body, verdict) = begin(&mut exchange, &view, head.body);
+        let (request, mut body, mut verdict) = begin(&mut exchange, &view, head.body);
         match body.preload(rest) {
             Ok(taken) => h1.unread.extend_from_slice(rest.get(taken..).unwrap_or_default()),
-            Err(_) => return Some(Arrived::Refused(Reason::DownstreamMalformed)),
+            Err(_) => verdict = Err(Reason::DownstreamMalformed),
         }
         Some(Arrived::Request(Box::new(Begun { exchange, request, body, verdict })))
     }

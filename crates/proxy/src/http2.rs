@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -28,6 +29,8 @@ use crate::stream::Rewound;
 use crate::timer::Timer;
 use crate::upstream_side::fields_of;
 
+/// How long a client with no open stream may take to confirm that it was told to leave.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What a field counts beyond its name and value (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
@@ -43,7 +46,16 @@ pub(crate) async fn serve(stream: Rewound, context: Rc<Context>) {
         return;
     };
     let open = Rc::new(OpenStreams::default());
-    let mut server = Server { connection, context, open, timer: Timer::default(), served: 0 };
+    let mut server = Server {
+        connection,
+        context,
+        open,
+        timer: Timer::default(),
+        is_leaving: false,
+        served: 0,
+        seen: 0,
+    };
+    server.arm();
     poll_fn(|cx| server.poll(cx)).await;
 }
 
@@ -73,20 +85,20 @@ struct Server {
     connection: Connection<Rewound, Bytes>,
     context: Rc<Context>,
     open: Rc<OpenStreams>,
-    /// Set anew at every sign of life.
     timer: Timer,
+    /// Whether the client was told that nothing new is taken.
+    is_leaving: bool,
     served: u64,
+    /// Streams served when the timer was set: has there been another since?
+    seen: u64,
 }
 
 impl Server {
     /// Takes streams until the connection is done with.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.arm();
         loop {
             if self.context.is_draining() || self.has_served_enough() {
-                // What has begun is finished; the client is told that nothing new is taken. Said
-                // twice it does no harm.
-                self.connection.graceful_shutdown();
+                self.leave();
             }
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
@@ -97,16 +109,33 @@ impl Server {
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => ready!(self.timer.poll(cx)),
             }
-            if self.open.0.get() == 0 {
-                self.connection.graceful_shutdown();
+            if self.open.0.get() > 0 || self.served != self.seen {
+                self.arm();
+            } else if self.is_leaving {
+                // It was told, and may be dead.
+                return Poll::Ready(());
+            } else {
+                self.leave();
             }
-            self.arm();
         }
     }
 
+    /// Idleness is noticed after the timeout at the earliest and twice of it at the latest, and a
+    /// connection in use moves no timer.
     fn arm(&mut self) {
+        self.seen = self.served;
         let idle = self.context.listener().config().idle_timeout;
-        self.timer.set(self.context.worker.now() + idle);
+        let patience = if self.is_leaving { GOODBYE } else { idle };
+        self.timer.set(self.context.worker.now() + patience);
+    }
+
+    /// Finishes what has begun; the client is told that nothing new is taken.
+    fn leave(&mut self) {
+        if !self.is_leaving {
+            self.is_leaving = true;
+            self.connection.graceful_shutdown();
+            self.arm();
+        }
     }
 
     fn has_served_enough(&self) -> bool {

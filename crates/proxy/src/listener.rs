@@ -1,22 +1,20 @@
 //! Listening sockets: bound once, shared by the workers, closed by a drain.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use pillion_model::Reason;
 use pillion_model::settings::{Address, Listen};
 use pillion_model::snapshot::Direction;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
 use crate::Phase;
@@ -196,6 +194,24 @@ impl Accepting {
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
     }
+
+    /// A connection that waits in the queue: asked of the kernel itself, as the runtime learns of
+    /// readiness only when it next looks.
+    fn accept_now(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
+        let (socket, peer) = match self {
+            Self::Tcp(listener) => SockRef::from(listener).accept()?,
+            Self::Unix(listener) => SockRef::from(listener).accept()?,
+        };
+        socket.set_nonblocking(true)?;
+        let stream = match self {
+            Self::Tcp(_) => {
+                socket.set_tcp_nodelay(true)?;
+                Stream::Tcp(TcpStream::from_std(socket.into())?)
+            }
+            Self::Unix(_) => Stream::Unix(UnixStream::from_std(socket.into())?),
+        };
+        Ok((stream, peer.as_socket()))
+    }
 }
 
 /// Accepts connections until the drain, and those that were waiting then.
@@ -216,44 +232,38 @@ pub(crate) async fn run(worker: Rc<Worker>, share: Share) -> io::Result<()> {
     }
     // Who waits in the queue was promised service by the kernel, and would be reset by the close.
     for _ in 0..BACKLOG {
-        match poll_once(accepting.accept()).await {
-            Some(Ok((stream, peer))) => take(&worker, direction, stream, peer),
-            Some(Err(_)) => {}
-            None => break,
+        match accepting.accept_now() {
+            Ok((stream, peer)) => take(&worker, direction, stream, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => {}
         }
     }
     Ok(())
 }
 
-/// What a future has at hand, without waiting for it.
-async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    tokio::pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
-
-/// Connections fail one by one (the client was quicker to leave); a process without descriptors
-/// fails at all of them, and must not spin.
+/// Connections fail one by one (the client was quicker to leave); a process without descriptors or
+/// memory fails at all of them, and must not spin.
 async fn rest(worker: &Worker, direction: Direction, error: &io::Error) {
-    let own = matches!(error.raw_os_error(), Some(libc_errno::EMFILE | libc_errno::ENFILE));
-    if own {
+    use libc_errno::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) {
         worker.stats.refused(&worker.registry, direction, Reason::ConnectionLimit);
         pillion_runtime::say!(
             Error,
-            "no file descriptor is left for new connections: raise the limit of open files",
-            direction = direction.label()
+            "no file descriptor or memory is left for new connections: raise the limit of open files",
+            direction = direction.label(),
+            error = error
         );
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
-/// The two error numbers of a full descriptor table (errno(3)), the same on every Linux.
+/// The error numbers of a full descriptor table and of exhausted memory (errno(3)), as on x86, ARM
+/// and RISC-V.
 mod libc_errno {
+    pub(super) const ENOMEM: i32 = 12;
     pub(super) const ENFILE: i32 = 23;
     pub(super) const EMFILE: i32 = 24;
+    pub(super) const ENOBUFS: i32 = 105;
 }
 
 fn take(worker: &Rc<Worker>, direction: Direction, stream: Stream, peer: Option<SocketAddr>) {

@@ -72,6 +72,8 @@ pub(crate) struct Flow {
     pub(crate) encoding: Encoding,
     /// Body bytes so far, as they came from the source.
     pub(crate) bytes: u64,
+    /// Bytes so far that the sink took.
+    passed: u64,
     /// To be written to an HTTP/1 sink; up to `written` it has been.
     pub(crate) out: Vec<u8>,
     written: usize,
@@ -108,6 +110,7 @@ impl Flow {
             framing,
             encoding: Encoding::Plain,
             bytes: 0,
+            passed: 0,
             out: Vec::new(),
             written: 0,
             pieces: Vec::new(),
@@ -150,6 +153,21 @@ impl Flow {
     /// Whether anything of this attempt was handed to the sink.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
+    }
+
+    /// The head, which is sent elsewhere, was.
+    pub(crate) fn set_begun(&mut self) {
+        self.begun = true;
+    }
+
+    /// Whether the sink has a part of what is waiting for it.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.written > 0 && self.written < self.out.len()
+    }
+
+    /// Moves whenever bytes do: a sink that takes what was read long ago is not silent.
+    pub(crate) fn progress(&self) -> u64 {
+        self.bytes + self.passed
     }
 
     /// Whether all that was sent can be sent again.
@@ -253,6 +271,7 @@ impl Flow {
             Poll::Pending => 0,
         };
         self.begun |= written > 0;
+        self.passed += written as u64;
         let of_head = written.min(head.len());
         self.written += of_head;
         let rest = data.get(written - of_head..).unwrap_or_default();
@@ -272,6 +291,18 @@ impl Flow {
         self.keeps(taken);
         self.out.extend_from_slice(data.get(..taken).unwrap_or_default());
         Ok(taken)
+    }
+
+    /// Writes interim responses, and keeps nothing of them.
+    pub(crate) fn poll_interim(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+    ) -> Poll<Result<(), Break>> {
+        ready!(self.poll_flush(cx, to))?;
+        self.out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
     }
 
     /// What was not written yet.
@@ -317,6 +348,7 @@ impl Flow {
             match ready!(to.poll_write(cx, rest)) {
                 Ok(count) if count > 0 => {
                     self.written += count;
+                    self.passed += count as u64;
                     self.begun = true;
                 }
                 _ => return Poll::Ready(Err(Break::Sink)),
@@ -520,6 +552,7 @@ impl Flow {
             let ends = is_last && self.source_done && self.trailers.is_none();
             to.send_data(rest.slice(..room), ends).map_err(|_| Break::Sink)?;
             self.end_sent |= ends;
+            self.passed += room as u64;
             self.sent_part += room;
             if room == rest.len() {
                 self.sent += 1;

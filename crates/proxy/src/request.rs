@@ -112,6 +112,32 @@ fn enter_upstream(exchange: &mut Exchange, view: &View<'_>) -> Result<(), Reason
     exchange.enter(pool, config)
 }
 
+/// A field that is to be given once.
+#[derive(Clone, Copy, Default)]
+enum Given<'a> {
+    #[default]
+    Never,
+    Once(&'a [u8]),
+    /// Nobody knows which of them is meant.
+    Several,
+}
+
+impl<'a> Given<'a> {
+    fn add(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Never => Self::Once(value),
+            Self::Once(_) | Self::Several => Self::Several,
+        };
+    }
+
+    fn once(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Once(value) => Some(value),
+            Self::Never | Self::Several => None,
+        }
+    }
+}
+
 /// The fields that Pillion itself looks at.
 #[derive(Default)]
 struct Seen<'a> {
@@ -119,15 +145,15 @@ struct Seen<'a> {
     via: bool,
     grpc: bool,
     forwarded: bool,
-    traceparent: Option<(usize, &'a [u8])>,
-    request_id: Option<(usize, &'a [u8])>,
+    traceparent: Given<'a>,
+    request_id: Given<'a>,
     user_agent: &'a [u8],
 }
 
 impl<'a> Seen<'a> {
     fn of(fields: &[Field<'a>]) -> Self {
         let mut seen = Self::default();
-        for (at, field) in fields.iter().enumerate() {
+        for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             // By length first: most fields are none of these, and one comparison says so.
             match field.name.len() {
@@ -135,8 +161,8 @@ impl<'a> Seen<'a> {
                 4 if is("host") => seen.host = true,
                 9 if is("forwarded") => seen.forwarded = true,
                 10 if is("user-agent") => seen.user_agent = field.value,
-                11 if is("traceparent") => seen.traceparent = Some((at, field.value)),
-                12 if is("x-request-id") => seen.request_id = Some((at, field.value)),
+                11 if is("traceparent") => seen.traceparent.add(field.value),
+                12 if is("x-request-id") => seen.request_id.add(field.value),
                 12 if is("content-type") => {
                     seen.grpc = field.value.starts_with(b"application/grpc");
                 }
@@ -157,15 +183,15 @@ impl Plan {
             exchange.listener.snapshot.trust.trace || exchange.direction() == Direction::Outbound;
         let worker = Rc::clone(&exchange.worker);
         let mut random = worker.random.borrow_mut();
-        let incoming = seen.traceparent.map(|(_, value)| value).filter(|_| trusted);
+        let incoming = seen.traceparent.once().filter(|_| trusted);
         exchange.trace = trace::continue_or_new(incoming, &mut random);
         self.drop_all(view.fields, seen.traceparent, "traceparent");
         if incoming.is_none() {
             // What belongs to a trace that is not continued would belong to another one.
             self.drop_named(view.fields, "tracestate");
         }
-        let known = seen.request_id.filter(|(_, id)| trusted && trace::request_id_is_sane(id));
-        if let Some((_, id)) = known {
+        let known = seen.request_id.once();
+        if let Some(id) = known.filter(|id| trusted && trace::request_id_is_sane(id)) {
             exchange.texts.set_request_id(id);
         } else {
             self.drop_all(view.fields, seen.request_id, "x-request-id");
@@ -209,8 +235,8 @@ impl Plan {
         }
     }
 
-    fn drop_all(&mut self, fields: &[Field<'_>], seen: Option<(usize, &[u8])>, name: &str) {
-        if seen.is_some() {
+    fn drop_all(&mut self, fields: &[Field<'_>], seen: Given<'_>, name: &str) {
+        if !matches!(seen, Given::Never) {
             self.drop_named(fields, name);
         }
     }
@@ -221,23 +247,40 @@ impl Plan {
 
     /// Everything that Pillion adds to a request, in order.
     fn additions(&self, exchange: &Exchange, view: &View<'_>, put: &mut dyn FnMut(&str, &[u8])) {
-        put("via", exchange.worker.via(exchange.protocol));
+        let ops = exchange.route().map(|route| &route.config.request_headers);
+        let mut own = |name: &str, value: &[u8]| put_own(ops, name, value, put);
+        own("via", exchange.worker.via(exchange.protocol));
         if let Some(id) = &self.new_request_id {
-            put("x-request-id", id);
+            own("x-request-id", id);
         }
-        put("traceparent", &exchange.trace.traceparent());
+        own("traceparent", &exchange.trace.traceparent());
         if let Some(value) = self.forwarded_for.as_deref().filter(|value| !value.is_empty()) {
-            put("x-forwarded-for", value);
+            own("x-forwarded-for", value);
         }
         if self.forwarded_for.is_some() {
-            put_missing(self, view, "x-forwarded-proto", b"http", put);
+            put_missing(self, view, "x-forwarded-proto", b"http", &mut own);
         }
-        if let Some(route) = exchange.route() {
-            let ops = &route.config.request_headers;
+        if let Some(ops) = ops {
             for (name, value) in ops.set.iter().chain(&ops.add) {
                 put(name, value.as_bytes());
             }
         }
+    }
+}
+
+/// Puts a field of Pillion's own, unless the route says itself what becomes of that name.
+pub(crate) fn put_own(
+    ops: Option<&HeaderOps>,
+    name: &str,
+    value: &[u8],
+    put: &mut dyn FnMut(&str, &[u8]),
+) {
+    let is_decided = ops.is_some_and(|ops| {
+        let set = ops.set.iter().map(|(name, _)| name);
+        ops.remove.iter().chain(set).any(|decided| decided == name)
+    });
+    if !is_decided {
+        put(name, value);
     }
 }
 

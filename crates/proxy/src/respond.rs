@@ -18,7 +18,9 @@ use tokio::time::Instant;
 use crate::downstream::{Downstream, H1Downstream, H2Downstream};
 use crate::exchange::{Exchange, Next};
 use crate::relay::{Encoding, Flow};
-use crate::request::{Request, copy_to_map, drop_named, put_in_map, put_line, write_fields};
+use crate::request::{
+    Request, copy_to_map, drop_named, put_in_map, put_line, put_own, write_fields,
+};
 
 /// How long a client may take to read an answer of ours.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,14 +108,14 @@ fn drop_changed(drop: &mut FieldSet, exchange: &Exchange, view: &View<'_>) {
 fn additions(exchange: &Exchange, view: &View<'_>, put: &mut dyn FnMut(&str, &[u8])) {
     // A proxy has to say that it was there, a gateway may (RFC 9110 §7.6.3): the app's own clients
     // need not know how it is served.
+    let ops = exchange.route().map(|route| &route.config.response_headers);
     if exchange.direction() == Direction::Outbound {
-        put("via", exchange.worker.via(exchange.protocol));
+        put_own(ops, "via", exchange.worker.via(exchange.protocol), put);
     }
     if !view.fields.iter().any(|field| field.name.eq_ignore_ascii_case("x-request-id")) {
-        put("x-request-id", exchange.texts.request_id());
+        put_own(ops, "x-request-id", exchange.texts.request_id(), put);
     }
-    if let Some(route) = exchange.route() {
-        let ops = &route.config.response_headers;
+    if let Some(ops) = ops {
         for (name, value) in ops.set.iter().chain(&ops.add) {
             put(name, value.as_bytes());
         }

@@ -24,6 +24,7 @@ pub(crate) async fn serve(mut stream: Stream, mut read: Vec<u8>, context: &Rc<Co
         Ok(lease) => lease,
         Err(reason) => {
             exchange.reason = Some(reason);
+            exchange.is_over = true;
             return;
         }
     };
@@ -36,6 +37,7 @@ pub(crate) async fn serve(mut stream: Stream, mut read: Vec<u8>, context: &Rc<Co
     exchange.request_bytes = passed.up;
     exchange.response_bytes = passed.down;
     exchange.reason = passed.reason;
+    exchange.is_over = true;
 }
 
 async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {

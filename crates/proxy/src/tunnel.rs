@@ -32,16 +32,20 @@ pub(crate) struct Passed {
 /// One direction: a flow, and the end of it passed on.
 struct Way {
     flow: Flow,
-    /// The source has ended, and the sink was told so.
+    /// The source has ended, and the sink was told so; or the sink takes no more.
     ended: bool,
+    /// Whether the sink failed before the source had ended.
+    is_refused: bool,
 }
 
 impl Way {
     fn new(out: Vec<u8>) -> Self {
         let flow = Flow::to_h1(Framing::UntilClose, Encoding::Verbatim, out, 0);
-        Self { flow, ended: false }
+        Self { flow, ended: false, is_refused: false }
     }
 
+    /// # Errors
+    /// The source failed. Where the sink did, there may still be last words in the other direction.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -52,10 +56,15 @@ impl Way {
         if self.ended {
             return Ok(());
         }
-        if self.flow.poll(cx, bulk, Source::H1(from.stream, from.unread), Sink::H1(to))?.is_ready()
-        {
+        match self.flow.poll(cx, bulk, Source::H1(from.stream, from.unread), Sink::H1(to)) {
             // A peer that is gone needs no end.
-            self.ended = to.poll_shutdown(cx).is_ready();
+            Poll::Ready(Ok(())) => self.ended = to.poll_shutdown(cx).is_ready(),
+            Poll::Ready(Err(Break::Sink)) => {
+                self.ended = true;
+                self.is_refused = true;
+            }
+            Poll::Ready(Err(broken)) => return Err(broken),
+            Poll::Pending => {}
         }
         Ok(())
     }
@@ -80,11 +89,16 @@ pub(crate) async fn run(
         if down.poll(cx, bulk, &mut server, client.stream).is_err() {
             return Poll::Ready(Some(Reason::UpstreamClosed));
         }
+        // A client that takes nothing more is not served any further; an endpoint that does not may
+        // have said something before.
+        if down.is_refused {
+            return Poll::Ready(Some(Reason::DownstreamAbort));
+        }
         if up.ended && down.ended {
-            return Poll::Ready(None);
+            return Poll::Ready(up.is_refused.then_some(Reason::UpstreamClosed));
         }
         while timer.poll(cx).is_ready() {
-            let passed = up.flow.bytes + down.flow.bytes;
+            let passed = up.flow.progress() + down.flow.progress();
             if passed == seen {
                 return Poll::Ready(Some(Reason::UpstreamIdleTimeout));
             }

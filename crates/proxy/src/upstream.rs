@@ -101,13 +101,35 @@ pub(crate) struct SharedUpstream {
 #[derive(Debug, Default)]
 struct Endpoints {
     sources: Vec<EndpointSource>,
-    /// What each source gave, by position; `None` until it gave anything.
-    found: Vec<Option<Vec<Target>>>,
-    /// The last lookup of each source that failed, by position.
-    errors: Vec<Option<String>>,
+    /// What each source gave, by position.
+    found: Vec<Found>,
     list: Vec<Arc<Endpoint>>,
-    /// Names that a task keeps up to date.
-    followed: Vec<EndpointSource>,
+    /// Names that a task keeps up to date, and what they gave. One that is wanted no longer stays
+    /// until its task wakes: where it is wanted again before, its answer still holds.
+    followed: Vec<(EndpointSource, Found)>,
+}
+
+/// What a source gave so far.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    /// `None` until it gave anything.
+    targets: Option<Vec<Target>>,
+    /// Why the last lookup failed, if it did.
+    error: Option<String>,
+}
+
+impl Found {
+    fn known(targets: Vec<Target>) -> Self {
+        Self { targets: Some(targets), error: None }
+    }
+
+    /// The last good answer stays when a lookup fails.
+    fn take(&mut self, answer: Result<Vec<Target>, String>) {
+        match answer {
+            Ok(targets) => *self = Self::known(targets),
+            Err(reason) => self.error = Some(reason),
+        }
+    }
 }
 
 impl SharedUpstream {
@@ -138,17 +160,12 @@ impl SharedUpstream {
 
     /// Whether every source has answered or failed at least once.
     pub(crate) fn is_settled(&self) -> bool {
-        let inner = self.lock();
-        inner
-            .found
-            .iter()
-            .zip(&inner.errors)
-            .all(|(found, error)| found.is_some() || error.is_some())
+        self.lock().found.iter().all(|found| found.targets.is_some() || found.error.is_some())
     }
 
     /// The last failed lookup, if one of the sources has failed.
     pub(crate) fn lookup_error(&self) -> Option<String> {
-        self.lock().errors.iter().flatten().next().cloned()
+        self.lock().found.iter().find_map(|found| found.error.clone())
     }
 
     /// Whether this is the app, and its port is not known.
@@ -163,16 +180,15 @@ impl SharedUpstream {
         let found = sources
             .iter()
             .map(|source| match source {
-                EndpointSource::Address(address) => Some(vec![Target::Tcp(*address)]),
-                EndpointSource::Unix(path) => Some(vec![Target::Unix(path.clone())]),
-                EndpointSource::App => Some(app.into_iter().map(Target::Tcp).collect()),
+                EndpointSource::Address(address) => Found::known(vec![Target::Tcp(*address)]),
+                EndpointSource::Unix(path) => Found::known(vec![Target::Unix(path.clone())]),
+                EndpointSource::App => Found::known(app.into_iter().map(Target::Tcp).collect()),
                 EndpointSource::Dns { .. } => {
-                    let at = inner.sources.iter().position(|known| known == source);
-                    at.and_then(|at| inner.found.get(at).cloned().flatten())
+                    let followed = inner.followed.iter().find(|(known, _)| known == source);
+                    followed.map(|(_, found)| found.clone()).unwrap_or_default()
                 }
             })
             .collect();
-        inner.errors = vec![None; sources.len()];
         inner.sources = sources.to_vec();
         inner.found = found;
         self.rebuild(&mut inner);
@@ -181,9 +197,9 @@ impl SharedUpstream {
     /// Whether the caller is the first to follow this source, and so has to.
     fn begin_following(&self, source: &EndpointSource) -> bool {
         let mut inner = self.lock();
-        let first = !inner.followed.contains(source);
+        let first = inner.followed.iter().all(|(known, _)| known != source);
         if first {
-            inner.followed.push(source.clone());
+            inner.followed.push((source.clone(), Found::default()));
         }
         first
     }
@@ -193,37 +209,28 @@ impl SharedUpstream {
         let mut inner = self.lock();
         let wanted = inner.sources.contains(source);
         if !wanted {
-            inner.followed.retain(|known| known != source);
+            inner.followed.retain(|(known, _)| known != source);
         }
         wanted
     }
 
-    /// What a source has found now. The last good answer stays when a lookup fails.
+    /// What a source has found now.
     fn set_found(&self, source: &EndpointSource, answer: Result<Vec<Target>, String>) {
         let mut inner = self.lock();
-        let Some(at) = inner.sources.iter().position(|known| known == source) else { return };
-        match answer {
-            Ok(targets) => {
-                if let Some(error) = inner.errors.get_mut(at) {
-                    *error = None;
-                }
-                if let Some(found) = inner.found.get_mut(at) {
-                    *found = Some(targets);
-                }
-            }
-            Err(reason) => {
-                if let Some(error) = inner.errors.get_mut(at) {
-                    *error = Some(reason);
-                }
-            }
+        let inner = &mut *inner;
+        if let Some((_, found)) = inner.followed.iter_mut().find(|(known, _)| known == source) {
+            found.take(answer.clone());
         }
-        self.rebuild(&mut inner);
+        let mut wanted = inner.sources.iter().zip(&mut inner.found);
+        let Some((_, found)) = wanted.find(|(known, _)| *known == source) else { return };
+        found.take(answer);
+        self.rebuild(inner);
     }
 
     /// Makes the list anew, keeping the endpoints that stay.
     fn rebuild(&self, inner: &mut Endpoints) {
         let mut list: Vec<Arc<Endpoint>> = Vec::new();
-        for target in inner.found.iter().flatten().flatten() {
+        for target in inner.found.iter().filter_map(|found| found.targets.as_ref()).flatten() {
             if list.iter().any(|endpoint| endpoint.target == *target) {
                 continue;
             }

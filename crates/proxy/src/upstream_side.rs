@@ -1,6 +1,6 @@
 //! The endpoint's side of an exchange.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::attempt::{Failed, Serving};
 use crate::downstream::Downstream;
 use crate::relay::{Encoding, Flow, Sink, Source};
+use crate::request::drop_named;
 use crate::respond::{self, Framed};
 use crate::upstream::{H2Lease, Lease};
 
@@ -35,7 +36,7 @@ pub(crate) struct H2Side {
     response: ResponseFuture,
     send: Option<SendStream<Bytes>>,
     receive: Option<RecvStream>,
-    _lease: H2Lease,
+    lease: H2Lease,
 }
 
 /// A final response head, which is on its way to the client.
@@ -66,18 +67,20 @@ impl UpstreamSide {
         Self::H1 { lease, unread: Vec::new() }
     }
 
-    /// Opens a stream with the request head.
-    pub(crate) async fn open_h2(
+    /// Opens a stream with the request head; `None` on a connection that takes no more streams,
+    /// which is then not used again.
+    pub(crate) fn open_h2(
         lease: H2Lease,
         head: &http::Request<()>,
         body: &mut Flow,
-    ) -> Result<Self, Reason> {
-        let mut sender = lease.sender();
-        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(|_| Reason::UpstreamReset)?;
+    ) -> Option<Self> {
         let no_body = body.is_read() && body.is_flushed();
-        let (response, send) =
-            sender.send_request(head.clone(), no_body).map_err(|_| Reason::UpstreamReset)?;
-        Ok(Self::H2(Box::new(H2Side { response, send: Some(send), receive: None, _lease: lease })))
+        let Ok((response, send)) = lease.sender().send_request(head.clone(), no_body) else {
+            lease.retire();
+            return None;
+        };
+        body.set_begun();
+        Some(Self::H2(Box::new(H2Side { response, send: Some(send), receive: None, lease })))
     }
 
     /// Where the request body goes.
@@ -142,10 +145,10 @@ impl HeadRelay<'_, '_, '_> {
         lease: &mut Lease,
         unread: &mut Vec<u8>,
     ) -> Poll<Result<Head, Failed>> {
-        // Held back while the client has not taken the interim responses before it.
-        self.flush_interim(cx)?;
         let worker = std::rc::Rc::clone(&self.serving.exchange.worker);
         loop {
+            // Held back while the client has not taken the interim responses before it.
+            ready!(self.poll_interim(cx))?;
             let mut bulk = worker.bulk.borrow_mut();
             let count = match ready!(lease.stream.poll_read(cx, &mut bulk)) {
                 Ok(0) | Err(_) => {
@@ -170,17 +173,13 @@ impl HeadRelay<'_, '_, '_> {
             if let Some(head) = head {
                 return Poll::Ready(Ok(head));
             }
-            drop(bulk);
-            self.flush_interim(cx)?;
         }
     }
 
-    fn flush_interim(&mut self, cx: &mut Context<'_>) -> Result<(), Failed> {
-        let Downstream::H1(h1) = &mut *self.serving.downstream else { return Ok(()) };
-        match self.response.poll_flush(cx, &mut h1.stream) {
-            Poll::Ready(Err(_)) => Err(Failed::Stop(Reason::DownstreamAbort)),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let Downstream::H1(h1) = &mut *self.serving.downstream else { return Poll::Ready(Ok(())) };
+        let written = self.response.poll_interim(cx, &mut h1.stream);
+        written.map_err(|_| Failed::Stop(Reason::DownstreamAbort))
     }
 
     fn fail(&mut self, reason: Reason) -> Failed {
@@ -308,7 +307,10 @@ impl HeadRelay<'_, '_, '_> {
         until_close: bool,
         upstream_keep: bool,
     ) -> Result<Head, Failed> {
+        // Who answers before the end of the request closes the connection: whether the client goes
+        // on to send the rest, or another request, is not known.
         let keep = self.serving.request.keep_alive
+            && self.serving.body.is_done()
             && !until_close
             && !view.is_upgrade
             && !self.serving.exchange.is_draining();
@@ -340,6 +342,9 @@ impl HeadRelay<'_, '_, '_> {
             Ok(response) => response,
             Err(error) => {
                 let (reason, sent) = h2_failure(&error);
+                if reason == Reason::UpstreamClosed {
+                    h2.lease.retire();
+                }
                 let judged = self.serving.judge_sent(reason, sent);
                 return Poll::Ready(Err(judged));
             }
@@ -352,13 +357,19 @@ impl HeadRelay<'_, '_, '_> {
             return Poll::Ready(Err(Failed::Retry(wait)));
         }
         let fields = fields_of(&parts.headers);
-        if fields.len() > pillion_http1::FIELDS_MAX {
+        if is_too_large(&fields, self.serving.exchange.listener.snapshot.limits.head_bytes) {
             return Poll::Ready(Err(self.fail(Reason::UpstreamHeadTooLarge)));
         }
         let has_length = parts.headers.contains_key(http::header::CONTENT_LENGTH);
-        let no_body = receive.is_end_stream() || self.serving.request.facts.is_head;
+        // Whatever frames follow, in HTTP/1 nothing may (RFC 9112 §6.3).
+        let never = self.serving.request.facts.is_head || matches!(status, 204 | 304);
+        let no_body = receive.is_end_stream() || never;
         if no_body {
             self.response.set_empty();
+        }
+        let mut drop = FieldSet::EMPTY;
+        if status == 204 {
+            drop_named(&mut drop, &fields, "content-length");
         }
         let client_11 = self.serving.exchange.protocol == Protocol::Http11;
         let plain = has_length || no_body || !client_11;
@@ -366,7 +377,7 @@ impl HeadRelay<'_, '_, '_> {
             status,
             phrase: parts.status.canonical_reason().unwrap_or_default().as_bytes(),
             fields: &fields,
-            drop: FieldSet::EMPTY,
+            drop,
             framing_fields: FieldSet::EMPTY,
             raw: None,
             is_upgrade: false,
@@ -381,15 +392,24 @@ impl HeadRelay<'_, '_, '_> {
 }
 
 /// What an HTTP/2 error means, and whether the endpoint may have acted on the request: one that
-/// refused the stream has not (RFC 9113 §8.7).
+/// refused the stream, or went away without it, has not (RFC 9113 §8.7).
 fn h2_failure(error: &h2::Error) -> (Reason, Sent) {
     if error.reason() == Some(h2::Reason::REFUSED_STREAM) {
         return (Reason::UpstreamReset, Sent::Nothing);
+    }
+    // The library ends with the peer's GOAWAY those streams alone that it left out.
+    if error.is_go_away() && error.is_remote() {
+        return (Reason::UpstreamClosed, Sent::Nothing);
     }
     if error.is_io() || error.is_go_away() {
         return (Reason::UpstreamClosed, Sent::Some);
     }
     (Reason::UpstreamReset, Sent::Some)
+}
+
+fn is_too_large(fields: &[Field<'_>], most: usize) -> bool {
+    let bytes: usize = fields.iter().map(|field| field.name.len() + field.value.len()).sum();
+    bytes > most || fields.len() > pillion_http1::FIELDS_MAX
 }
 
 fn field<'a>(fields: &[Field<'a>], name: &str) -> Option<&'a [u8]> {

@@ -133,8 +133,11 @@ impl Pool {
         endpoints.iter().all(|e| e.idle.borrow().is_empty() && e.h2.borrow().is_empty())
     }
 
-    /// Drops connections that were idle for too long or that their peer has closed.
+    /// Drops connections that were idle for too long or that their peer has closed; all idle ones
+    /// where somebody waits for a place, as whoever could use them would have done so.
     pub(crate) fn sweep(&self, idle_timeout: Duration, now: Instant) {
+        let is_wanted = self.shared.breaker.counts().pending > 0;
+        let idle_timeout = if is_wanted { Duration::ZERO } else { idle_timeout };
         for endpoint in self.endpoints().iter() {
             endpoint
                 .idle
@@ -143,7 +146,7 @@ impl Pool {
             endpoint.h2.borrow_mut().retain(|connection| {
                 let is_busy = connection.active.get() > 0;
                 let is_fresh = now - connection.last_used.get() < idle_timeout;
-                !connection.closed.get() && (is_busy || is_fresh)
+                !connection.retired.get() && (is_busy || is_fresh)
             });
         }
     }
@@ -251,13 +254,15 @@ impl PooledEndpoint {
 
     /// A place for one stream on an HTTP/2 connection, opened if there is none with room.
     pub(crate) async fn h2(self: &Rc<Self>, patience: Patience) -> Result<H2Lease, Reason> {
+        let deadline = Instant::now() + patience.connect;
         loop {
             if let Some(lease) = self.h2_with_room() {
                 return Ok(lease);
             }
             if self.h2_connecting.get() {
                 // One connection at a time is opened; the others see whether it has room for them.
-                self.h2_connected.notified().await;
+                let connected = timeout_at(deadline, self.h2_connected.notified()).await;
+                connected.map_err(|_| Reason::UpstreamConnectTimeout)?;
                 continue;
             }
             self.h2_connecting.set(true);
@@ -270,13 +275,14 @@ impl PooledEndpoint {
 
     pub(crate) fn h2_with_room(&self) -> Option<H2Lease> {
         let mut connections = self.h2.borrow_mut();
-        connections.retain(|connection| !connection.closed.get());
+        connections.retain(|connection| !connection.retired.get());
         let open = connections.iter().find(|connection| {
             connection.active.get() < connection.send.borrow().current_max_send_streams()
         })?;
         open.active.set(open.active.get() + 1);
         open.last_used.set(Instant::now());
-        Some(H2Lease { connection: Rc::clone(open) })
+        let reused = open.used.replace(true);
+        Some(H2Lease { connection: Rc::clone(open), reused })
     }
 
     /// Whether the endpoint speaks HTTP/2 with prior knowledge: asked once, on a connection of its
@@ -318,19 +324,29 @@ enum Waited {
 pub(crate) struct H2Connection {
     send: RefCell<SendRequest<Bytes>>,
     active: Cell<usize>,
-    closed: Cell<bool>,
+    /// Whether it has carried a stream.
+    used: Cell<bool>,
+    /// Whether it takes no more streams: it was closed, or its peer is going away.
+    retired: Cell<bool>,
     last_used: Cell<Instant>,
 }
 
 /// A place for one stream, until dropped.
 pub(crate) struct H2Lease {
     connection: Rc<H2Connection>,
+    /// Whether the connection carried a stream before: then its peer may be closing it just now.
+    pub(crate) reused: bool,
 }
 
 impl H2Lease {
     /// A handle that can open the stream.
     pub(crate) fn sender(&self) -> SendRequest<Bytes> {
         self.connection.send.borrow().clone()
+    }
+
+    /// Keeps the connection from being given further streams.
+    pub(crate) fn retire(&self) {
+        self.connection.retired.set(true);
     }
 }
 
@@ -350,7 +366,8 @@ async fn h2_handshake(lease: Lease) -> Result<Rc<H2Connection>, Reason> {
     let connection = Rc::new(H2Connection {
         send: RefCell::new(send),
         active: Cell::new(0),
-        closed: Cell::new(false),
+        used: Cell::new(false),
+        retired: Cell::new(false),
         last_used: Cell::new(Instant::now()),
     });
     let watched = Rc::downgrade(&connection);
@@ -358,7 +375,7 @@ async fn h2_handshake(lease: Lease) -> Result<Rc<H2Connection>, Reason> {
         // Its streams report what went wrong with them; here it only matters that it ended.
         drop(driver.await);
         if let Some(connection) = watched.upgrade() {
-            connection.closed.set(true);
+            connection.retired.set(true);
         }
         drop(slot);
     }));

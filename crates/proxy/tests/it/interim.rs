@@ -22,12 +22,12 @@ fn interim_responses_are_held_back_while_the_client_does_not_read() {
                 Ok(()) => total += hint.len(),
                 Err(error) => {
                     let blocked = matches!(error.kind(), ErrorKind::WouldBlock);
-                    drop(sent.send((total, blocked)));
+                    sent.send((total, blocked)).unwrap();
                     return;
                 }
             }
         }
-        drop(sent.send((total, false)));
+        sent.send((total, false)).unwrap();
     });
     let running = start(&to(origin.address(), "", ""));
     let mut wire = running.connect();
