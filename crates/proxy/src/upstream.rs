@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pillion_model::Snapshot;
 use pillion_model::snapshot::{EndpointSource, Upstream, UpstreamLimits};
@@ -32,7 +33,14 @@ pub(crate) struct Endpoint {
     pub(crate) failures: AtomicU64,
     /// What was learned about HTTP/2 with prior knowledge: see [`H2Knowledge`].
     h2: AtomicU8,
+    /// When it was asked last, in milliseconds since `known_since`.
+    h2_asked: AtomicU64,
+    known_since: Instant,
 }
+
+/// How long an endpoint that did not say whether it speaks HTTP/2 is left alone: it may only be
+/// slow to start.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 /// Where an endpoint is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +75,8 @@ impl Endpoint {
             exchanges: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             h2: AtomicU8::new(0),
+            h2_asked: AtomicU64::new(0),
+            known_since: Instant::now(),
         }
     }
 
@@ -75,12 +85,26 @@ impl Endpoint {
         match self.h2.load(Ordering::Relaxed) {
             1 => H2Knowledge::Speaks,
             2 => H2Knowledge::Refuses,
+            3 if self.was_asked_lately() => H2Knowledge::Refuses,
             _ => H2Knowledge::Unknown,
         }
     }
 
-    pub(crate) fn learn_h2(&self, speaks: bool) {
-        self.h2.store(if speaks { 1 } else { 2 }, Ordering::Relaxed);
+    fn was_asked_lately(&self) -> bool {
+        let asked = Duration::from_millis(self.h2_asked.load(Ordering::Relaxed));
+        self.known_since.elapsed() < asked + SILENT_FOR
+    }
+
+    /// What it answered; `None` if it said nothing.
+    pub(crate) fn learn_h2(&self, speaks: Option<bool>) {
+        let now = u64::try_from(self.known_since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.h2_asked.store(now, Ordering::Relaxed);
+        let learned = match speaks {
+            Some(true) => 1,
+            Some(false) => 2,
+            None => 3,
+        };
+        self.h2.store(learned, Ordering::Relaxed);
     }
 }
 

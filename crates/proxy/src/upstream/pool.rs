@@ -294,15 +294,11 @@ impl PooledEndpoint {
             H2Knowledge::Unknown => {}
         }
         let mut lease = self.connect(patience).await?;
-        match timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await {
-            Ok(Ok(speaks)) => {
-                self.shared.learn_h2(speaks);
-                Ok(speaks)
-            }
-            // One that says nothing may only be slow to start: this request goes over HTTP/1, and
-            // the next one asks again.
-            Ok(Err(_)) | Err(_) => Ok(false),
-        }
+        let answer = timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await;
+        let speaks = answer.ok().and_then(Result::ok);
+        self.shared.learn_h2(speaks);
+        // One that says nothing is spoken to in what everybody understands.
+        Ok(speaks.unwrap_or(false))
     }
 }
 
