@@ -441,9 +441,12 @@ pub(crate) fn copy_to_map(
 
 pub(crate) fn put_in_map(map: &mut HeaderMap, name: &str, value: &[u8]) {
     // Names and values were checked when they were read; what cannot be said in HTTP/2 is left out.
-    if let (Ok(name), Ok(value)) =
+    if let (Ok(name), Ok(mut value)) =
         (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
     {
+        // An id never comes again: kept in the table of HPACK (RFC 7541 §6.2.3) it would only drive
+        // out what does.
+        value.set_sensitive(matches!(name.as_str(), "x-request-id" | "traceparent"));
         map.append(name, value);
     }
 }
