@@ -187,12 +187,10 @@ impl Exchange {
         self.route.and_then(|at| self.listener.routes.get(at))
     }
 
-    /// Body bytes that are kept for another attempt.
+    /// Body bytes that are kept for another attempt: also where retries are off, as a connection
+    /// that was closed meanwhile is nobody's failure.
     pub(crate) fn replay(&self) -> usize {
-        self.route().map_or(0, |route| match route.config.retry.retries {
-            0 => 0,
-            _ => route.config.retry.body_bytes,
-        })
+        self.route().map_or(0, |route| route.config.retry.body_bytes)
     }
 
     pub(crate) fn count_retry(&self, cause: &'static str) {

@@ -16,6 +16,14 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 /// Larger frames mean fewer headers and fewer calls for bulk data.
 const FRAME_SIZE: u32 = 64 * 1024;
+/// What small frames that wait for a slow reader may cost beyond what they carry: about 256 bytes
+/// each. A peer that exceeds it loses the connection, with every stream on it. So that one reader
+/// who stalls is not the end of all others, an endpoint has room for a whole connection window of
+/// frames of 16 bytes; a client, who can be anybody, for a quarter of that.
+const SMALL_FRAMES_OF_ENDPOINT: usize = 16 * 1024 * 1024;
+const SMALL_FRAMES_OF_CLIENT: usize = 4 * 1024 * 1024;
+/// The most that a response head of an endpoint may hold; the configured limit is checked after.
+const RESPONSE_HEAD: u32 = 2 * 1024 * 1024;
 /// Streams a client may reset before they were looked at (CVE-2023-44487), and reset streams
 /// that are remembered.
 const RESETS_PENDING: usize = 20;
@@ -35,6 +43,7 @@ pub(crate) fn server(limits: &Limits) -> h2::server::Builder {
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(head_list)
+        .data_frame_budget(SMALL_FRAMES_OF_CLIENT)
         .max_pending_accept_reset_streams(RESETS_PENDING)
         .max_concurrent_reset_streams(RESETS_PENDING);
     builder
@@ -46,6 +55,8 @@ pub(crate) fn client() -> h2::client::Builder {
     builder
         .enable_push(false)
         .initial_max_send_streams(STREAMS_UNTOLD)
+        .max_header_list_size(RESPONSE_HEAD)
+        .data_frame_budget(SMALL_FRAMES_OF_ENDPOINT)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)

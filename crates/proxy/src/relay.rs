@@ -406,8 +406,8 @@ impl Flow {
         unread: &mut Vec<u8>,
     ) -> Poll<Result<(), Break>> {
         if self.framing.is_complete() {
-            let trailers = self.h1_trailers();
-            self.end(trailers);
+            // There never was a body.
+            self.end(None);
             return Poll::Ready(Ok(()));
         }
         if !unread.is_empty() {
@@ -448,6 +448,10 @@ impl Flow {
             } else {
                 self.encode(payload);
             }
+        }
+        if self.framing.is_complete() && !self.source_done {
+            let trailers = self.h1_trailers();
+            self.end(trailers);
         }
         Ok(taken)
     }
