@@ -21,6 +21,8 @@ pub mod metrics;
 mod relay;
 mod request;
 mod respond;
+#[cfg(test)]
+mod sizes;
 mod state;
 mod stream;
 mod tcp;

@@ -265,7 +265,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 fn over_http1(proxy: SocketAddr, exchanges: &[Exchange]) -> Result<(), TestCaseError> {
     let mut wire = Wire::connect(proxy);
     // Small: the response has to wait for its reader.
-    SockRef::from(&*wire.socket()).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&*wire.socket()).set_recv_buffer_size(32 << 10).unwrap();
     for exchange in exchanges {
         let order = exchange.response.order();
         wire.send(format!("POST / HTTP/1.1\r\nhost: app\r\nx-order: {order}\r\n"));

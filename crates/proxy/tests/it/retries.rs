@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pillion_testkit::Origin;
+use socket2::SockRef;
 
 use crate::frames::{DATA, END_STREAM, HEADERS, greet_client, head, next_of};
-use crate::{OK, get, start, to};
+use crate::{OK, get, post, start, to};
 
 #[test]
 fn a_wait_between_tries_does_not_shorten_the_next_try() {
@@ -114,5 +115,25 @@ fn a_body_is_replayed_over_http_2() {
         TRY.store(0, Ordering::SeqCst);
         assert_eq!(running.connect().send(put(8_200, chunked)).response().status, 204);
         assert_eq!(TRY.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn a_post_is_not_sent_on_a_connection_that_was_closed_with_the_last_answer() {
+    // Answer and end travel together, so the end is there before the next request is.
+    let origin = Origin::start(|mut conn| {
+        if conn.request().is_some() {
+            SockRef::from(&*conn.socket()).set_tcp_cork(true).unwrap();
+            conn.send(OK);
+        }
+    });
+    let running = start(&to(origin.address(), "retry: {retries: 0}", ""));
+    let mut wire = running.connect();
+    // Sent ahead, so that the proxy begins with each before it has looked at any other connection.
+    for _ in 0..20 {
+        wire.send(post("/", "body"));
+    }
+    for number in 0..20 {
+        assert_eq!(wire.response().status, 200, "request {number}");
     }
 }
