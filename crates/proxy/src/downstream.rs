@@ -5,12 +5,17 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
+use http::StatusCode;
 use pillion_model::Reason;
 
 use crate::relay::{Break, Bulk, Flow, Sink, Source};
+use crate::request::copy_to_map;
+use crate::respond;
 use crate::stream::Stream;
 use crate::timer::Timer;
 
+/// Interim responses that one HTTP/2 exchange passes on; those beyond are left out.
+const INTERIMS_MAX: usize = 16;
 /// Bytes that a client may send ahead while its response is awaited; then it has to wait.
 const AHEAD_MAX: usize = 16 * 1024;
 
@@ -35,6 +40,25 @@ pub(crate) struct H2Downstream {
     /// Since the response head was sent.
     pub(crate) send: Option<SendStream<Bytes>>,
     pub(crate) timer: Timer,
+    /// Interim responses sent.
+    pub(crate) interims: usize,
+}
+
+impl H2Downstream {
+    /// Passes an interim response on, unless there were so many that the client might not be
+    /// reading them: heads know no flow control.
+    pub(crate) fn send_interim(&mut self, view: &respond::View<'_>) {
+        self.interims += 1;
+        let Ok(status) = StatusCode::from_u16(view.status) else { return };
+        if self.interims > INTERIMS_MAX {
+            return;
+        }
+        let mut interim = http::Response::new(());
+        *interim.status_mut() = status;
+        copy_to_map(interim.headers_mut(), view.raw, view.fields, view.drop);
+        // A stream that is gone needs none; the final response will show it.
+        drop(self.respond.send_informational(interim));
+    }
 }
 
 impl Downstream<'_> {

@@ -160,7 +160,8 @@ async fn serve_stream(
     respond: SendResponse<Bytes>,
 ) {
     let (parts, receive) = request.into_parts();
-    let mut h2 = H2Downstream { receive, respond, send: None, timer: Timer::default() };
+    let mut h2 =
+        H2Downstream { receive, respond, send: None, timer: Timer::default(), interims: 0 };
     let exchange =
         Exchange::new(&context.worker, &context.listener(), Protocol::Http2, &context.peer);
     let mut begun = decide(exchange, &parts);

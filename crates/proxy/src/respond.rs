@@ -73,6 +73,13 @@ pub(crate) fn write_h1(out: &mut Vec<u8>, exchange: &Exchange, view: &View<'_>, 
     });
 }
 
+/// Appends an interim head for an HTTP/1.1 client.
+pub(crate) fn write_interim(out: &mut Vec<u8>, view: &View<'_>) {
+    put_status_line(out, view.status, view.phrase);
+    write_fields(out, view.raw, view.fields, view.drop);
+    out.extend_from_slice(b"\r\n");
+}
+
 fn put_status_line(out: &mut Vec<u8>, status: u16, phrase: &[u8]) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());

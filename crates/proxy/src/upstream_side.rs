@@ -244,7 +244,16 @@ impl HeadRelay<'_, '_, '_> {
             }
         };
         if head.status < 200 && !head.is_upgrade {
-            self.pass_interim(data, &head);
+            let view = respond::View {
+                status: head.status,
+                phrase: head.reason_phrase,
+                fields: head.fields,
+                drop: head.drop,
+                framing_fields: head.framing_fields,
+                raw: data.get(..head.len),
+                is_upgrade: false,
+            };
+            self.pass_interim(&view);
             return Ok(Step::Interim(head.len));
         }
         let after = field(head.fields, "retry-after");
@@ -255,20 +264,13 @@ impl HeadRelay<'_, '_, '_> {
         self.begin_h1(data, head).map(|head| Step::Final(len, head))
     }
 
-    /// 100, 102 and 103 go to HTTP/1.1 clients; 1.0 knows none (RFC 9110 §15.2).
-    fn pass_interim(&mut self, data: &[u8], head: &ResponseHead<'_, '_>) {
-        if self.serving.exchange.protocol != Protocol::Http11 {
-            return;
+    /// 100, 102 and 103 go to clients that know them: HTTP/1.0 knows none (RFC 9110 §15.2).
+    fn pass_interim(&mut self, view: &respond::View<'_>) {
+        match &mut *self.serving.downstream {
+            Downstream::H1(_) if self.serving.exchange.protocol == Protocol::Http10 => {}
+            Downstream::H1(_) => respond::write_interim(&mut self.response.out, view),
+            Downstream::H2(h2) => h2.send_interim(view),
         }
-        let out = &mut self.response.out;
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(head.reason_phrase);
-        out.extend_from_slice(b"\r\n");
-        let raw = data.get(..head.len).unwrap_or_default();
-        pillion_http1::copy_fields(raw, head.fields, head.drop, out);
-        out.extend_from_slice(b"\r\n");
     }
 
     /// A final head that came over HTTP/1.
@@ -338,6 +340,16 @@ impl HeadRelay<'_, '_, '_> {
     }
 
     fn poll_h2(&mut self, cx: &mut Context<'_>, h2: &mut H2Side) -> Poll<Result<Head, Failed>> {
+        // Held back while the client has not taken those before it.
+        ready!(self.poll_interim(cx))?;
+        while let Poll::Ready(Some(Ok(interim))) = h2.response.poll_informational(cx) {
+            if interim.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+                // HTTP/2 has no such thing (RFC 9113 §8.6), and a client of HTTP/1 would believe it.
+                return Poll::Ready(Err(self.fail(Reason::UpstreamMalformed)));
+            }
+            self.pass_interim(&h2_view(&interim, &fields_of(interim.headers())));
+            ready!(self.poll_interim(cx))?;
+        }
         let response = match ready!(Pin::new(&mut h2.response).poll(cx)) {
             Ok(response) => response,
             Err(error) => {
@@ -405,6 +417,19 @@ fn h2_failure(error: &h2::Error) -> (Reason, Sent) {
         return (Reason::UpstreamClosed, Sent::Some);
     }
     (Reason::UpstreamReset, Sent::Some)
+}
+
+/// An interim head that came over HTTP/2.
+fn h2_view<'a>(head: &http::Response<()>, fields: &'a [Field<'a>]) -> respond::View<'a> {
+    respond::View {
+        status: head.status().as_u16(),
+        phrase: head.status().canonical_reason().unwrap_or_default().as_bytes(),
+        fields,
+        drop: FieldSet::EMPTY,
+        framing_fields: FieldSet::EMPTY,
+        raw: None,
+        is_upgrade: false,
+    }
 }
 
 fn is_too_large(fields: &[Field<'_>], most: usize) -> bool {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -161,6 +161,9 @@ struct Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.permit.take());
+        // Pairs with the fence in `PooledEndpoint::slot`: either we see who waits, or they see the
+        // place that has come free.
+        fence(Ordering::SeqCst);
         if self.upstream.breaker.counts().pending > 0 {
             self.upstream.slot_freed.notify_one();
         }
@@ -233,6 +236,7 @@ impl PooledEndpoint {
             return Ok(Waited::Slot(slot));
         }
         let _waiting = self.upstream.breaker.try_pending().ok_or(Reason::UpstreamPendingLimit)?;
+        fence(Ordering::SeqCst);
         let deadline = Instant::now() + patience.connect;
         let deadline = patience.until.map_or(deadline, |until| until.min(deadline));
         loop {

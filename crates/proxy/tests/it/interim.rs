@@ -2,9 +2,12 @@
 
 use std::io::ErrorKind;
 
-use pillion_testkit::Origin;
+use pillion_testkit::{Origin, Stream, Wire};
 
-use crate::{OK, post, start, to};
+use crate::frames::{
+    DATA, END_STREAM, HEADERS, RST_STREAM, greet_client, greet_server, head, next, next_of, request,
+};
+use crate::{OK, get, post, start, to};
 
 #[test]
 fn interim_responses_are_held_back_while_the_client_does_not_read() {
@@ -97,4 +100,73 @@ fn a_connection_is_usable_again_after_100_continue() {
         assert_eq!(wire.send(post("/", "next")).response().status, 200);
     }
     assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_app_of_http_2_asks_for_a_body_before_it_is_sent() {
+    let origin = Origin::start(|mut conn| {
+        if greet_client(&mut conn).is_err() {
+            return;
+        }
+        while let Ok(asked) = next_of(&mut conn, HEADERS) {
+            conn.send(head(asked.stream, 100, 0));
+            let body = next_of(&mut conn, DATA).unwrap();
+            assert_eq!((body.payload.as_slice(), body.stream), (&b"body"[..], asked.stream));
+            conn.send(head(asked.stream, 204, END_STREAM));
+        }
+    });
+    let running = start(&to(origin.address(), "", "protocol: http2"));
+    let mut wire = running.connect();
+    for _ in 0..2 {
+        let asks =
+            "POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n";
+        wire.send(asks);
+        assert_eq!(wire.head().line, "HTTP/1.1 100 Continue");
+        assert_eq!(wire.send("body").response().status, 204);
+    }
+}
+
+#[test]
+fn an_app_of_http_2_cannot_switch_protocols() {
+    let origin = Origin::start(|mut conn| {
+        if greet_client(&mut conn).is_err() {
+            return;
+        }
+        while let Ok(asked) = next_of(&mut conn, HEADERS) {
+            conn.send(head(asked.stream, 101, 0));
+            conn.send(head(asked.stream, 204, END_STREAM));
+        }
+    });
+    let running = start(&to(origin.address(), "retry: {retries: 0}", "protocol: http2"));
+    let response = running.connect().send(get("/")).response();
+    assert_eq!((response.status, response.reason()), (502, Some("upstream_malformed")));
+}
+
+#[test]
+fn a_client_of_http_2_gets_some_interim_responses_and_the_final_one() {
+    let origin = Origin::start(|mut conn| {
+        while conn.request().is_some() {
+            for _ in 0..100 {
+                conn.send("HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n");
+            }
+            conn.send("HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let running = start(&to(origin.address(), "", "protocol: http1"));
+    let mut client: Stream = Wire::connect(running.inbound).into();
+    greet_server(&mut client);
+    for stream in [1, 3] {
+        client.try_send(request(stream, "GET", END_STREAM)).unwrap();
+        let mut interims = 0;
+        loop {
+            let frame = next(&mut client).unwrap();
+            assert_ne!(frame.kind, RST_STREAM);
+            match (frame.kind, frame.flags & END_STREAM) {
+                (HEADERS, 0) => interims += 1,
+                (HEADERS, _) => break,
+                _ => {}
+            }
+        }
+        assert_eq!(interims, 16);
+    }
 }
