@@ -15,6 +15,7 @@ mod interim;
 mod pool;
 mod reload;
 mod retries;
+mod stalls;
 mod tunnels;
 
 use std::net::{Ipv4Addr, SocketAddr};
