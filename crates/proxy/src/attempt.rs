@@ -255,7 +255,11 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         tries.reused = true;
         return Ok(UpstreamSide::h1(lease));
     }
-    let lease = waiting(exchange, endpoint.connect(patience)).await?;
+    let lease = if request.facts.is_connect {
+        waiting(exchange, endpoint.connect_anew(patience)).await?
+    } else {
+        waiting(exchange, endpoint.connect(patience)).await?
+    };
     tries.reused = lease.reused;
     Ok(UpstreamSide::h1(lease))
 }
@@ -266,7 +270,7 @@ pub(crate) async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {
     let (pool, config) = (Rc::clone(pool), Arc::clone(config));
     let endpoint = choose(exchange, &pool, &config).await?;
     exchange.set_endpoint(Rc::clone(&endpoint));
-    endpoint.connect(Patience { connect: config.connect_timeout, until: None }).await
+    endpoint.connect_anew(Patience { connect: config.connect_timeout, until: None }).await
 }
 
 /// The client asked for a tunnel to the endpoint, and there is a connection to it.

@@ -39,6 +39,7 @@ pub(crate) async fn serve(stream: Rewound, context: Rc<Context>) {
     let listener = context.listener();
     let settings = h2_settings::server(&listener.snapshot.limits);
     let head_timeout = listener.config().head_timeout;
+    drop(listener);
     let handshake = settings.handshake::<_, Bytes>(stream);
     let Ok(Ok(connection)) = timeout(head_timeout, handshake).await else {
         let reason = Reason::DownstreamMalformed;

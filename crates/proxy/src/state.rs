@@ -73,7 +73,7 @@ impl ListenerState {
 
 impl State {
     /// Attaches `applied` to the pools that the worker has already, and to new ones.
-    pub(crate) fn new(applied: &Applied, old: Option<&Self>, has_siblings: bool) -> Self {
+    pub(crate) fn new(applied: &Applied, old: Option<&Self>) -> Self {
         let known: HashMap<*const SharedUpstream, &Rc<Pool>> = old
             .map(|old| old.pools.iter().map(|pool| (Arc::as_ptr(&pool.shared), pool)).collect())
             .unwrap_or_default();
@@ -82,7 +82,7 @@ impl State {
             .iter()
             .map(|upstream| match known.get(&Arc::as_ptr(upstream)) {
                 Some(pool) => Rc::clone(pool),
-                None => Rc::new(Pool::new(Arc::clone(upstream), has_siblings)),
+                None => Rc::new(Pool::new(Arc::clone(upstream))),
             })
             .collect();
         Self {

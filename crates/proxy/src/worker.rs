@@ -109,7 +109,7 @@ async fn serve(start: Start) {
     let Start { number, shared, mut orders, listeners, registry, access_log, seed } = start;
     // Not marked as seen: an order that came before this thread ran is obeyed, too.
     let first = orders.borrow().clone();
-    let state = State::new(&first.applied, None, shared.workers > 1);
+    let state = State::new(&first.applied, None);
     let mut random = Random::new(seed.wrapping_add(number as u64));
     // The same on all workers: a request that comes back may come to another one.
     let pseudonym = format!("pillion-{:08x}", Random::new(seed).next() >> 32);
@@ -156,8 +156,7 @@ async fn obey(worker: &Worker, orders: &mut watch::Receiver<Orders>) {
         let now = orders.borrow_and_update().clone();
         if Arc::as_ptr(&now.applied) != applied {
             applied = Arc::as_ptr(&now.applied);
-            let has_siblings = worker.shared.workers > 1;
-            let state = State::new(&now.applied, Some(&worker.state()), has_siblings);
+            let state = State::new(&now.applied, Some(&worker.state()));
             *worker.state.borrow_mut() = Rc::new(state);
         }
         worker.phases.set([now.inbound, now.outbound]);
@@ -337,7 +336,7 @@ impl Worker {
         let limit = self.state.borrow().snapshot.limits.hosts;
         let shared = self.shared.upstreams.host(host, port, HOST_LIMITS, limit);
         let shared = shared.ok_or(Reason::HostLimit)?;
-        let pool = Rc::new(Pool::new(shared, self.shared.workers > 1));
+        let pool = Rc::new(Pool::new(shared));
         self.hosts.borrow_mut().insert(authority.into(), Rc::clone(&pool));
         Ok((pool, Arc::clone(&self.host_config)))
     }

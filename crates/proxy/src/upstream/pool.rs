@@ -32,8 +32,6 @@ pub(crate) struct Pool {
     version: Cell<u64>,
     endpoints: RefCell<Rc<[Rc<PooledEndpoint>]>>,
     cursor: Cell<usize>,
-    /// Whether other workers have pools of their own for this upstream.
-    has_siblings: bool,
 }
 
 /// What a worker keeps for one endpoint.
@@ -44,7 +42,10 @@ pub(crate) struct PooledEndpoint {
     h2: RefCell<Vec<Rc<H2Connection>>>,
     h2_connecting: Cell<bool>,
     h2_connected: Notify,
-    has_siblings: bool,
+    /// Requests of this worker that wait for a connection to this endpoint.
+    waiting: Cell<u32>,
+    /// Told when there is an idle connection for one of them.
+    idle_freed: Notify,
 }
 
 impl Load for PooledEndpoint {
@@ -59,13 +60,12 @@ impl Load for PooledEndpoint {
 }
 
 impl Pool {
-    pub(crate) fn new(shared: Arc<SharedUpstream>, has_siblings: bool) -> Self {
+    pub(crate) fn new(shared: Arc<SharedUpstream>) -> Self {
         Self {
             shared,
             version: Cell::new(0),
             endpoints: RefCell::new(Rc::new([])),
             cursor: Cell::new(0),
-            has_siblings,
         }
     }
 
@@ -97,7 +97,8 @@ impl Pool {
             h2: RefCell::default(),
             h2_connecting: Cell::new(false),
             h2_connected: Notify::new(),
-            has_siblings: self.has_siblings,
+            waiting: Cell::new(0),
+            idle_freed: Notify::new(),
         }
     }
 
@@ -189,15 +190,15 @@ impl Lease {
     /// Keeps the connection for another exchange. Only sound when both messages were complete.
     pub(crate) fn give_back(self, now: Instant) {
         let Self { stream, endpoint, slot, .. } = self;
-        let waiting = slot.upstream.breaker.counts().pending > 0;
-        if waiting && endpoint.has_siblings {
-            // Someone may wait for a slot on another worker, which cannot use our connection.
+        let waiting = endpoint.waiting.get();
+        if slot.upstream.breaker.counts().pending > waiting {
+            // Who waits on another worker or for another endpoint cannot use this connection, but
+            // can use its place, which goes to whoever has waited longest.
             return;
         }
-        let upstream = Arc::clone(&slot.upstream);
         endpoint.idle.borrow_mut().push(Idle { stream, slot, since: now });
-        if waiting {
-            upstream.slot_freed.notify_one();
+        if waiting > 0 {
+            endpoint.idle_freed.notify_one();
         }
     }
 }
@@ -220,7 +221,7 @@ impl PooledEndpoint {
         }
     }
 
-    /// A new connection; waits for a slot where the upstream has none free.
+    /// A new connection, or an idle one where the upstream has no place free and one comes back.
     pub(crate) async fn connect(self: &Rc<Self>, patience: Patience) -> Result<Lease, Reason> {
         match self.slot(patience).await? {
             Waited::Slot(slot) => {
@@ -231,16 +232,33 @@ impl PooledEndpoint {
         }
     }
 
+    /// A connection that nobody has used, for what is not one HTTP/1 exchange after another.
+    pub(crate) async fn connect_anew(self: &Rc<Self>, patience: Patience) -> Result<Lease, Reason> {
+        loop {
+            let lease = self.connect(patience).await?;
+            if !lease.reused {
+                return Ok(lease);
+            }
+            // Closed, it leaves its place to a new one.
+        }
+    }
+
     async fn slot(self: &Rc<Self>, patience: Patience) -> Result<Waited, Reason> {
         if let Some(slot) = self.try_slot() {
             return Ok(Waited::Slot(slot));
         }
         let _waiting = self.upstream.breaker.try_pending().ok_or(Reason::UpstreamPendingLimit)?;
         fence(Ordering::SeqCst);
+        let _counted = Waiting::new(&self.waiting);
         let deadline = Instant::now() + patience.connect;
         let deadline = patience.until.map_or(deadline, |until| until.min(deadline));
         loop {
-            let freed = self.upstream.slot_freed.notified();
+            let freed = async {
+                tokio::select! {
+                    () = self.idle_freed.notified() => {}
+                    () = self.upstream.slot_freed.notified() => {}
+                }
+            };
             if let Some(lease) = self.take_idle() {
                 return Ok(Waited::Idle(lease));
             }
@@ -271,7 +289,7 @@ impl PooledEndpoint {
             }
             self.h2_connecting.set(true);
             let _done = Connecting(self);
-            let lease = self.connect(patience).await?;
+            let lease = self.connect_anew(patience).await?;
             let connection = h2_handshake(lease).await?;
             self.h2.borrow_mut().push(connection);
         }
@@ -297,7 +315,7 @@ impl PooledEndpoint {
             H2Knowledge::Refuses => return Ok(false),
             H2Knowledge::Unknown => {}
         }
-        let mut lease = self.connect(patience).await?;
+        let mut lease = self.connect_anew(patience).await?;
         let answer = timeout(PROBE_TIMEOUT, h2_settings::probe(&mut lease.stream)).await;
         let speaks = answer.ok().and_then(Result::ok);
         self.shared.learn_h2(speaks);
@@ -312,6 +330,22 @@ impl Drop for Connecting<'_> {
     fn drop(&mut self) {
         self.0.h2_connecting.set(false);
         self.0.h2_connected.notify_waiters();
+    }
+}
+
+/// Counts one that waits, until dropped.
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

@@ -59,11 +59,15 @@ fn a_body_that_breaks_a_rule_at_once_is_one_exchange() {
     let request = "POST / HTTP/1.1\r\nhost: app\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
     let response = running.connect().send(request).response();
     assert_eq!((response.status, response.reason()), (400, Some("downstream_malformed")));
-    let text = running.registry.render();
-    let counted: Vec<_> =
-        text.lines().filter(|line| line.starts_with("pillion_requests_total{")).collect();
+    // The answer may be read before the exchange is recorded.
+    let counted = pillion_testkit::eventually_some("the exchange is counted", || {
+        let text = running.registry.render();
+        let counted = text.lines().filter(|line| line.starts_with("pillion_requests_total{"));
+        let counted: Vec<_> = counted.map(ToOwned::to_owned).collect();
+        (!counted.is_empty()).then_some(counted)
+    });
     assert!(
-        matches!(counted[..], [one] if one.contains("downstream_malformed") && one.ends_with(" 1")),
+        matches!(&counted[..], [one] if one.contains("downstream_malformed") && one.ends_with(" 1")),
         "{counted:?}"
     );
 }
