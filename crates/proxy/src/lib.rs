@@ -92,7 +92,6 @@ pub(crate) struct Shared {
     pub(crate) connections: [AtomicUsize; 2],
     /// Told when a connection ends during a drain.
     pub(crate) connection_ended: Notify,
-    pub(crate) workers: usize,
 }
 
 /// What the workers are to do.
@@ -132,7 +131,6 @@ impl Proxy {
             upstreams: upstream::Registry::new(resolver),
             connections: [AtomicUsize::new(0), AtomicUsize::new(0)],
             connection_ended: Notify::new(),
-            workers: config.workers,
         });
         shared.upstreams.set_app(config.app);
         let upstreams = shared.upstreams.apply(&config.snapshot);
