@@ -8,7 +8,6 @@
 
 mod admin;
 mod cli;
-mod dns;
 mod faults;
 mod http1_requests;
 mod http2;
