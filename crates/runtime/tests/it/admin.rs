@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -342,7 +343,11 @@ fn a_unix_socket_is_for_its_owner_alone_and_goes_with_the_listener() {
 fn a_unix_socket_replaces_one_that_is_dead_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
-    drop(UnixListener::bind(&path).unwrap());
+    // Ended by a shutdown too: a child that another test forks just now holds a copy of the
+    // descriptor until its exec, and through that copy the socket would still take connections.
+    let dead = UnixListener::bind(&path).unwrap();
+    nix::sys::socket::shutdown(dead.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+    drop(dead);
     assert!(path.exists());
     let bound = admin::bind(&unix(&path)).unwrap();
 
