@@ -189,4 +189,3 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     }
     innermost.to_string()
 }
-
