@@ -12,12 +12,13 @@ use super::key::KeyPath;
 use super::nearest::nearest;
 use super::raw::{self, Config, ListenAddress};
 use super::text::{Fault, LogForm, LogTarget};
-use crate::settings::{AppSettings, Listen, RestartPolicy, Settings};
+use crate::settings::{AppSettings, Listen, RestartPolicy, Roles, Settings};
 use crate::snapshot::{
     AccessLog, Balance, Direction, EndpointSource, Limits, Listener, ListenerProtocol, LogFormat,
     LogOutput, Snapshot, Trust, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 
+mod logs;
 mod route;
 
 /// Turns a filled-in configuration into what the process works by. Where `problems` has grown, the
@@ -26,7 +27,7 @@ pub(super) fn resolve(
     config: &Config,
     written: &Value,
     problems: &mut Problems<'_>,
-) -> (Settings, Snapshot) {
+) -> (Settings, Snapshot, Roles) {
     let settings = settings(config, written, problems);
     let upstreams = upstreams(config, problems);
     let names = Names::new(config);
@@ -39,7 +40,8 @@ pub(super) fn resolve(
     let access_log = access_log(&config.access_log);
     let trust = Trust { hops: config.trust.hops, trace: config.trust.trace };
     let snapshot = Snapshot { inbound, outbound, upstreams, limits, access_log, trust };
-    (settings, snapshot)
+    let roles = Roles { logs: logs::logs(&config.logs, problems).map(Arc::new) };
+    (settings, snapshot, roles)
 }
 
 /// What the resolution of one listener needs beside its own values.

@@ -9,6 +9,7 @@ use super::*;
 use crate::settings::{Listen, RestartPolicy};
 use crate::snapshot::*;
 
+mod logs;
 mod problems;
 mod properties;
 

@@ -9,16 +9,23 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use address::{EndpointAddress, ListenAddress, UpstreamUrl};
+pub use file::{Expression, FileGlob, FilePath, Line};
 pub use http::{HeaderName, HeaderValue, HostPattern, Method, UrlPath};
 pub use log::{LogForm, LogTarget};
 pub use measure::{Period, Size, Timeout};
 pub use name::Name;
+pub use record::{FieldPath, Label, Share, SyncTime};
+pub(super) use remote::SinkKind;
+pub use remote::{LogSender, LogSink, ServerUrl};
 
 mod address;
+mod file;
 mod http;
 mod log;
 mod measure;
 mod name;
+mod record;
+mod remote;
 
 /// Why a piece of text is not the value it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +155,17 @@ text_types!(
     LogTarget,
     LogForm,
     Name,
+    FilePath,
+    FileGlob,
+    Expression,
+    Line,
+    Label,
+    FieldPath,
+    Share,
+    SyncTime,
+    ServerUrl,
+    LogSink,
+    LogSender,
 );
 
 /// The kind of this name.
