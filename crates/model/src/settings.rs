@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::logs::Logs;
+use crate::secrets::Secrets;
 
 /// Everything that a running process cannot change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Settings {
 pub struct Roles {
     /// Logs.
     pub logs: Option<Arc<Logs>>,
+    /// Secrets and configuration.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 /// Where to listen.

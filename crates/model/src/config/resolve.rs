@@ -20,6 +20,7 @@ use crate::snapshot::{
 
 mod logs;
 mod route;
+mod secrets;
 
 /// Turns a filled-in configuration into what the process works by. Where `problems` has grown, the
 /// result is not to be used.
@@ -40,7 +41,10 @@ pub(super) fn resolve(
     let access_log = access_log(&config.access_log);
     let trust = Trust { hops: config.trust.hops, trace: config.trust.trace };
     let snapshot = Snapshot { inbound, outbound, upstreams, limits, access_log, trust };
-    let roles = Roles { logs: logs::logs(&config.logs, problems).map(Arc::new) };
+    let roles = Roles {
+        logs: logs::logs(&config.logs, problems).map(Arc::new),
+        secrets: secrets::secrets(&config.secrets, problems).map(Arc::new),
+    };
     (settings, snapshot, roles)
 }
 
@@ -256,6 +260,14 @@ fn tcp_upstream(raw: &raw::Listener, path: &KeyPath, scope: &mut Scope<'_, '_>) 
         scope.problems.at(&path, scope.names.unknown(name.as_str(), &[]));
     }
     position
+}
+
+/// Reports each key that is there and has no effect.
+fn without_effect(keys: &[(&str, bool)], with: &str, path: &KeyPath, problems: &mut Problems<'_>) {
+    for (key, _) in keys.iter().filter(|(_, there)| *there) {
+        let fault = Fault::new(format!("has no effect without {with}"));
+        problems.at(&path.key(key), fault.hint("remove it"));
+    }
 }
 
 fn limits(raw: &raw::Limits) -> Limits {

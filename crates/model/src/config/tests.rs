@@ -12,6 +12,7 @@ use crate::snapshot::*;
 mod logs;
 mod problems;
 mod properties;
+mod secrets;
 
 const EXAMPLE: &str = include_str!("../../../../examples/pillion.yaml");
 

@@ -131,11 +131,3 @@ fn severity(word: raw::SeverityWord) -> u8 {
         raw::SeverityWord::Fatal => 21,
     }
 }
-
-/// Reports each key that is there and has no effect.
-fn without_effect(keys: &[(&str, bool)], with: &str, path: &KeyPath, problems: &mut Problems<'_>) {
-    for (key, _) in keys.iter().filter(|(_, there)| *there) {
-        let fault = Fault::new(format!("has no effect without {with}"));
-        problems.at(&path.key(key), fault.hint("remove it"));
-    }
-}

@@ -84,6 +84,9 @@ impl Text for FieldPath {
 pub struct Share(f64);
 
 impl Share {
+    /// Two thirds of a lease: what agents of this kind have always done.
+    pub const RENEW_AT: Self = Self(67.0);
+
     /// The part: above 0 and below 1.
     pub fn ratio(self) -> f64 {
         self.0 / 100.0

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{condition, without_effect};
+use super::condition;
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::nearest;
 use crate::config::raw::logs as raw;
+use crate::config::resolve::without_effect;
 use crate::config::text::{Fault, SinkKind};
 use crate::logs::{
     BatchLimits, Buffer, Compression, Credential, HttpOutput, LokiOutput, OpenSearchOutput, Output,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{condition, without_effect};
+use super::condition;
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::raw::logs as raw;
+use crate::config::resolve::without_effect;
 use crate::config::text::Fault;
 use crate::logs::{
     AppOutput, DropPolicy, Encoding, Files, Format, FullPolicy, Input, Listen, ListenProtocol,
