@@ -1,16 +1,17 @@
 //! Follows a host name: looks it up again whenever its answer's time to live ends, and keeps the
 //! last good answer when a lookup fails.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+mod system;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
 use pillion_model::snapshot::EndpointSource;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use self::system::System;
 use super::{SharedUpstream, Target};
 use crate::metrics::DnsStats;
 
@@ -27,14 +28,14 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Resolver {
     runtime: Handle,
-    /// Made at the first name: a configuration without names costs nothing.
-    shared: Arc<OnceLock<Result<TokioResolver, String>>>,
+    /// Reads its files at the first name: a configuration without names costs nothing.
+    system: Arc<System>,
     stats: Arc<DnsStats>,
 }
 
 impl Resolver {
     pub(crate) fn new(runtime: Handle, stats: DnsStats) -> Self {
-        Self { runtime, shared: Arc::default(), stats: Arc::new(stats) }
+        Self { runtime, system: Arc::default(), stats: Arc::new(stats) }
     }
 
     /// Keeps what `source`, a name, stands for up to date, as long as the upstream lives and wants
@@ -48,7 +49,7 @@ impl Resolver {
         let task = follow(
             Arc::downgrade(upstream),
             name,
-            Arc::clone(&self.shared),
+            Arc::clone(&self.system),
             Arc::clone(&self.stats),
         );
         drop(self.runtime.spawn(task));
@@ -64,7 +65,7 @@ struct Name {
 async fn follow(
     upstream: Weak<SharedUpstream>,
     name: Name,
-    resolver: Arc<OnceLock<Result<TokioResolver, String>>>,
+    system: Arc<System>,
     stats: Arc<DnsStats>,
 ) {
     let mut retry = RETRY_MIN;
@@ -73,10 +74,7 @@ async fn follow(
             Some(upstream) if upstream.still_follows(&name.source) => {}
             _ => return,
         }
-        let answer = match resolver.get_or_init(system_resolver) {
-            Ok(resolver) => look_up(resolver, &name).await,
-            Err(reason) => Err(reason.clone()),
-        };
+        let answer = look_up(&system, &name).await;
         let wait = match &answer {
             Ok((_, ttl)) => {
                 stats.answered();
@@ -97,31 +95,13 @@ async fn follow(
     }
 }
 
-async fn look_up(resolver: &TokioResolver, name: &Name) -> Result<(Vec<Target>, Duration), String> {
-    let answer = resolver
-        .lookup_ip(name.host.as_str())
-        .await
-        .map_err(|error| format!("look up {}: {error}", name.host))?;
-    let mut targets: Vec<_> =
-        answer.iter().map(|ip| Target::Tcp(SocketAddr::new(ip, name.port))).collect();
-    if targets.is_empty() {
-        return Err(format!("look up {}: no address", name.host));
-    }
+/// The endpoints of a name, and how long to believe in them.
+async fn look_up(system: &System, name: &Name) -> Result<(Vec<Target>, Duration), String> {
+    let answer = system.look_up(&name.host).await;
+    let answer = answer.map_err(|reason| format!("look up {}: {reason}", name.host))?;
+    let mut addresses = answer.addresses;
     // Servers rotate their answers; an order of our own keeps the list, and so the pools, stable.
-    targets.sort_by_key(ToString::to_string);
-    let ttl = answer.valid_until().saturating_duration_since(Instant::now());
-    Ok((targets, ttl.clamp(TTL_MIN, TTL_MAX)))
-}
-
-/// The machine's own resolver: `/etc/resolv.conf` and `/etc/hosts`.
-fn system_resolver() -> Result<TokioResolver, String> {
-    let mut builder = TokioResolver::builder_tokio()
-        .map_err(|error| format!("read /etc/resolv.conf: {error}"))?;
-    let options = builder.options_mut();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.use_hosts_file = ResolveHosts::Always;
-    // The answer's own time to live decides when to ask again, so a cache of its own would only
-    // serve a name that two upstreams share.
-    options.cache_size = 64;
-    builder.build().map_err(|error| format!("make a resolver: {error}"))
+    addresses.sort_unstable();
+    let targets = addresses.into_iter().map(|ip| Target::Tcp(SocketAddr::new(ip, name.port)));
+    Ok((targets.collect(), answer.ttl.clamp(TTL_MIN, TTL_MAX)))
 }
