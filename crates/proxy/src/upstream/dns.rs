@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use pillion_model::snapshot::EndpointSource;
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use self::system::System;
 use super::{SharedUpstream, Target};
@@ -20,7 +21,7 @@ use crate::metrics::DnsStats;
 const TTL_MIN: Duration = Duration::from_secs(1);
 /// Nor for longer than this: names move, and an hour is long at 3 a.m.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// The first wait after a failed lookup; it doubles up to [`RETRY_MAX`].
+/// The first wait after a failed lookup, and the shortest; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -38,70 +39,75 @@ impl Resolver {
         Self { runtime, system: Arc::default(), stats: Arc::new(stats) }
     }
 
-    /// Keeps what `source`, a name, stands for up to date, as long as the upstream lives and wants
-    /// it. Following twice what is followed already does nothing.
-    pub(super) fn follow(&self, upstream: &Arc<SharedUpstream>, source: &EndpointSource) {
-        let EndpointSource::Dns { host, port } = source else { return };
-        if !upstream.begin_following(source) {
-            return;
-        }
-        let name = Name { host: host.clone(), port: *port, source: source.clone() };
-        let task = follow(
-            Arc::downgrade(upstream),
+    /// Keeps what a name stands for up to date, as long as the upstream lives and wants it.
+    pub(super) fn follow(&self, upstream: &Arc<SharedUpstream>, name: EndpointSource) {
+        let follower = Follower {
+            upstream: Arc::downgrade(upstream),
+            asked_in_vain: Arc::clone(&upstream.asked_in_vain),
             name,
-            Arc::clone(&self.system),
-            Arc::clone(&self.stats),
-        );
-        drop(self.runtime.spawn(task));
+            system: Arc::clone(&self.system),
+            stats: Arc::clone(&self.stats),
+        };
+        drop(self.runtime.spawn(follower.run()));
     }
 }
 
-struct Name {
-    host: String,
-    port: u16,
-    source: EndpointSource,
-}
-
-async fn follow(
+/// Follows one name of one upstream.
+struct Follower {
     upstream: Weak<SharedUpstream>,
-    name: Name,
+    asked_in_vain: Arc<Notify>,
+    name: EndpointSource,
     system: Arc<System>,
     stats: Arc<DnsStats>,
-) {
-    let mut retry = RETRY_MIN;
-    loop {
-        match upstream.upgrade() {
-            Some(upstream) if upstream.still_follows(&name.source) => {}
-            _ => return,
-        }
-        let answer = look_up(&system, &name).await;
-        let wait = match &answer {
-            Ok((_, ttl)) => {
-                stats.answered();
-                retry = RETRY_MIN;
-                *ttl
-            }
-            Err(_) => {
-                stats.failed();
-                let wait = retry;
-                retry = (retry * 2).min(RETRY_MAX);
-                wait
-            }
-        };
-        let Some(upstream) = upstream.upgrade() else { return };
-        upstream.set_found(&name.source, answer.map(|(targets, _)| targets));
-        drop(upstream);
-        sleep(wait).await;
-    }
 }
 
-/// The endpoints of a name, and how long to believe in them.
-async fn look_up(system: &System, name: &Name) -> Result<(Vec<Target>, Duration), String> {
-    let answer = system.look_up(&name.host).await;
-    let answer = answer.map_err(|reason| format!("look up {}: {reason}", name.host))?;
-    let mut addresses = answer.addresses;
-    // Servers rotate their answers; an order of our own keeps the list, and so the pools, stable.
-    addresses.sort_unstable();
-    let targets = addresses.into_iter().map(|ip| Target::Tcp(SocketAddr::new(ip, name.port)));
-    Ok((targets.collect(), answer.ttl.clamp(TTL_MIN, TTL_MAX)))
+impl Follower {
+    async fn run(self) {
+        let mut retry = RETRY_MIN;
+        while self.upstream.upgrade().is_some_and(|known| known.lock().still_wants(&self.name)) {
+            match self.look_up().await {
+                Ok((targets, ttl)) => {
+                    self.stats.answered();
+                    self.tell(Ok(targets));
+                    retry = RETRY_MIN;
+                    sleep(ttl).await;
+                }
+                Err(reason) => {
+                    self.stats.failed();
+                    self.tell(Err(reason));
+                    self.rest(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// The endpoints of the name, and how long to believe in them.
+    async fn look_up(&self) -> Result<(Vec<Target>, Duration), String> {
+        let EndpointSource::Dns { host, port } = &self.name else {
+            return Err("not a name".to_owned());
+        };
+        let answer = self.system.look_up(host).await;
+        let answer = answer.map_err(|reason| format!("look up {host}: {reason}"))?;
+        let mut addresses = answer.addresses;
+        // Servers rotate their answers; an order of our own keeps the list, and so the pools,
+        // stable.
+        addresses.sort_unstable();
+        let targets = addresses.into_iter().map(|ip| Target::Tcp(SocketAddr::new(ip, *port)));
+        Ok((targets.collect(), answer.ttl.clamp(TTL_MIN, TTL_MAX)))
+    }
+
+    fn tell(&self, answer: Result<Vec<Target>, String>) {
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.change(|sources| sources.answer(&self.name, answer));
+        }
+    }
+
+    /// Waits after a failed lookup, [`RETRY_MIN`] alone where a request fails meanwhile.
+    async fn rest(&self, retry: Duration) {
+        let asked = self.asked_in_vain.notified();
+        sleep(RETRY_MIN).await;
+        // Whichever comes first.
+        drop(timeout(retry.saturating_sub(RETRY_MIN), asked).await);
+    }
 }
