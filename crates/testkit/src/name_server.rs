@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::PATIENCE;
@@ -30,6 +30,8 @@ pub enum Answer {
     ServerFailure,
     /// Nothing.
     Silence,
+    /// What it is told next, once it is.
+    Later,
 }
 
 impl Answer {
@@ -49,6 +51,8 @@ pub struct NameServer {
 #[derive(Default)]
 struct Told {
     names: Mutex<HashMap<String, Name>>,
+    /// Told when it is told something about a name, or is over.
+    changed: Condvar,
     over: AtomicBool,
 }
 
@@ -78,6 +82,7 @@ impl NameServer {
     /// From now on says this about a name.
     pub fn say(&self, name: &str, answer: Answer) {
         self.told.names().entry(name.to_owned()).or_default().answer = Some(answer);
+        self.told.changed.notify_all();
     }
 
     /// How often it was asked about a name so far; one lookup asks for A and for AAAA.
@@ -89,6 +94,7 @@ impl NameServer {
 impl Drop for NameServer {
     fn drop(&mut self) {
         self.told.over.store(true, Ordering::SeqCst);
+        self.told.changed.notify_all();
         // Wakes both threads; one that has failed before needs no waking.
         drop(TcpStream::connect(self.address));
         drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map(|udp| udp.send_to(&[], self.address)));
@@ -107,18 +113,25 @@ impl Told {
     /// What to send for this message, if anything.
     fn respond(&self, message: &[u8]) -> Option<Vec<u8>> {
         let query = Query::read(message)?;
-        let answer = {
-            let mut names = self.names();
-            let name = names.entry(query.name.clone()).or_default();
-            name.queries += 1;
-            name.answer.clone().unwrap_or(Answer::NoSuchName)
-        };
-        match answer {
+        self.names().entry(query.name.clone()).or_default().queries += 1;
+        match self.answer(&query.name) {
             Answer::Addresses(addresses, ttl) => Some(query.found(&addresses, ttl)),
             Answer::NoSuchName => Some(query.absent(3)),
             Answer::ServerFailure => Some(query.respond(2, 0, 0)),
-            Answer::Silence => None,
+            Answer::Silence | Answer::Later => None,
         }
+    }
+
+    /// What there is to say about a name; waits for it where that comes later.
+    fn answer(&self, name: &str) -> Answer {
+        let answer = |names: &HashMap<String, Name>| {
+            names.get(name).and_then(|name| name.answer.clone()).unwrap_or(Answer::NoSuchName)
+        };
+        let wait = |names: &mut HashMap<String, Name>| {
+            matches!(answer(names), Answer::Later) && !self.is_over()
+        };
+        let waited = self.changed.wait_timeout_while(self.names(), PATIENCE, wait);
+        answer(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 

@@ -15,6 +15,7 @@ const TWO: &str = "127.0.0.2:8080";
 const THREE: &str = "127.0.0.3:8080";
 const SIX: &str = "[::1]:8080";
 
+const LOOKUPS: &str = "pillion_dns_lookups_total";
 const FAILED: &str = "pillion_dns_lookups_total{result=\"failed\"}";
 
 fn origin(address: &str) -> Origin {
@@ -65,7 +66,7 @@ fn requests_spread_over_all_addresses_of_a_name() {
         let pillion = in_front_of("app.test:8080");
         let mut wire = pillion.connect_inbound();
         assert_eq!(ask_often(&mut wire), these([TWO, THREE, SIX]));
-        assert_eq!(names.queries("app.test"), 2, "one for each family, and then the answer holds");
+        assert_eq!(pillion.metric(LOOKUPS), 1.0, "the answer holds");
     });
 }
 
@@ -111,13 +112,14 @@ fn an_address_that_leaves_an_answer_leaves_the_others_their_connections() {
 #[test]
 fn the_last_good_answer_holds_whatever_goes_wrong_after_it() {
     for trouble in [Answer::NoSuchName, Answer::ServerFailure, Answer::Silence] {
-        in_private_network(|_| {
+        in_private_network(|network| {
             let names = NameServer::start();
             names.say("app.test", Answer::of(["127.0.0.2"], 1));
             let _origins = [TWO, THREE].map(origin);
             let pillion = in_front_of("app.test:8080");
             let mut wire = pillion.connect_inbound();
             assert_eq!(ask(&mut wire), TWO);
+            network.expect_silence();
             names.say("app.test", trouble.clone());
             eventually(("failed lookups", &trouble), || {
                 assert_eq!(ask(&mut wire), TWO);
@@ -137,7 +139,8 @@ fn the_last_good_answer_holds_whatever_goes_wrong_after_it() {
 #[test]
 fn a_name_that_never_resolved_is_a_dns_failure_until_it_does() {
     for trouble in [Answer::NoSuchName, Answer::ServerFailure, Answer::Silence] {
-        in_private_network(|_| {
+        in_private_network(|network| {
+            network.expect_silence();
             let names = NameServer::start();
             names.say("app.test", trouble.clone());
             let _origin = origin(TWO);
@@ -160,10 +163,25 @@ fn a_name_that_never_resolved_is_a_dns_failure_until_it_does() {
 
 #[test]
 fn the_first_request_waits_for_the_first_answer() {
+    in_private_network(|_| {
+        let names = NameServer::start();
+        names.say("app.test", Answer::Later);
+        let _origin = origin(TWO);
+        let pillion = in_front_of("app.test:8080");
+        let mut wire = pillion.connect_inbound();
+        wire.send(get("/"));
+        pillion.wait_for_metric("pillion_upstream_requests_in_flight{upstream=\"origin\"}", 1.0);
+        names.say("app.test", Answer::of(["127.0.0.2"], 60));
+        let response = wire.response();
+        assert_eq!((response.status, response.text()), (200, TWO.to_owned()));
+    });
+}
+
+#[test]
+fn one_of_two_name_servers_will_do() {
     in_private_network(|network| {
-        // The first of two servers is silent: the answer takes a second.
         network.write_resolv_conf(
-            "nameserver 127.0.0.9\nnameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+            "nameserver 127.0.0.9\nnameserver 127.0.0.1\noptions timeout:20 attempts:1\n",
         );
         let (silent, names) = (NameServer::start_at([127, 0, 0, 9].into()), NameServer::start());
         silent.say("app.test", Answer::Silence);
@@ -187,9 +205,8 @@ fn lookups_keep_their_distance() {
             let names = NameServer::start();
             names.say("app.test", answer.clone());
             let begun = Instant::now();
-            let _pillion = in_front_of("app.test:8080");
-            // Three lookups, each for both families.
-            eventually(("three lookups with", &answer), || names.queries("app.test") >= 5);
+            let pillion = in_front_of("app.test:8080");
+            eventually(("three lookups with", &answer), || pillion.metric(LOOKUPS) >= 3.0);
             assert!(begun.elapsed() >= at_least, "{answer:?}: after {:?}", begun.elapsed());
         });
     }
@@ -267,6 +284,53 @@ fn the_outbound_side_finds_hosts_in_dns_in_the_hosts_file_and_by_address() {
         let (status, _) = ask_host(&pillion, "nobody.test:8080");
         assert_eq!(status, 502);
         pillion.logged("reason", "dns_failure");
+    });
+}
+
+#[test]
+fn a_host_that_nobody_uses_is_looked_up_no_longer() {
+    in_private_network(|_| {
+        let names = NameServer::start();
+        names.say("once.test", Answer::of(["127.0.0.2"], 1));
+        names.say("often.test", Answer::of(["127.0.0.3"], 1));
+        let closing = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let _once = Origin::start_at(TWO.parse().unwrap(), move |mut conn| {
+            if conn.request().is_some() {
+                conn.send(closing);
+            }
+        });
+        let _often = origin(THREE);
+        let pillion = pillion().start();
+        assert_eq!(ask_host(&pillion, "often.test:8080").0, 200);
+        assert_eq!(ask_host(&pillion, "once.test:8080").0, 200);
+        eventually("a host forgotten", || upstream(&pillion, "once.test:8080").is_none());
+        // The other one is kept by an idle connection, and each of its lookups takes a second.
+        let two_more_lookups = || {
+            let before = pillion.metric(LOOKUPS);
+            eventually("two more lookups", || pillion.metric(LOOKUPS) >= before + 2.0);
+        };
+        // A lookup that was under way has ended by then.
+        two_more_lookups();
+        let asked = names.queries("once.test");
+        two_more_lookups();
+        assert_eq!(names.queries("once.test"), asked);
+        assert_eq!(ask_host(&pillion, "once.test:8080").0, 200, "found again when it is asked for");
+    });
+}
+
+#[test]
+fn requests_for_a_name_that_does_not_resolve_have_it_looked_up_soon() {
+    in_private_network(|_| {
+        let _names = NameServer::start();
+        let pillion = in_front_of("app.test:8080");
+        let mut wire = pillion.connect_inbound();
+        let begun = Instant::now();
+        // Left alone, the tenth lookup would come after 2 minutes and more.
+        eventually("ten lookups", || {
+            assert_eq!(wire.send(get("/")).response().reason(), Some("dns_failure"));
+            pillion.metric(FAILED) >= 10.0
+        });
+        assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
     });
 }
 
