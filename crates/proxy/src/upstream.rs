@@ -121,9 +121,9 @@ pub(crate) struct SharedUpstream {
     /// Told when there may be other endpoints, or none after a lookup, for those who wait for a
     /// first answer.
     pub(crate) settled: Notify,
-    /// Told when a request failed for want of an answer, for lookups that wait before they try
-    /// again.
-    asked_in_vain: Arc<Notify>,
+    /// Told when those who follow its names have to do something before their time: a request has
+    /// failed for want of an answer, or the upstream is gone.
+    hurry: Arc<Notify>,
     /// Moves whenever the endpoints do, so that a worker sees at a glance whether its list is old.
     version: AtomicU64,
     sources: Mutex<Sources>,
@@ -136,7 +136,7 @@ impl SharedUpstream {
             breaker: Arc::new(Breaker::new(limits)),
             slot_freed: Notify::new(),
             settled: Notify::new(),
-            asked_in_vain: Arc::default(),
+            hurry: Arc::default(),
             version: AtomicU64::new(0),
             sources: Mutex::default(),
         }
@@ -173,12 +173,19 @@ impl SharedUpstream {
 
     /// A request fails because no lookup has succeeded: the next one is not to wait for long.
     pub(crate) fn wants_lookup(&self) {
-        self.asked_in_vain.notify_waiters();
+        self.hurry.notify_waiters();
     }
 
     /// The last failed lookup, if one of the sources has failed.
     pub(crate) fn lookup_error(&self) -> Option<String> {
         self.lock().lookup_error().map(str::to_owned)
+    }
+}
+
+impl Drop for SharedUpstream {
+    fn drop(&mut self) {
+        // Answers may hold for minutes, and hosts come and go by the second.
+        self.hurry.notify_waiters();
     }
 }
 

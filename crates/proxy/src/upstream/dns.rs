@@ -43,7 +43,7 @@ impl Resolver {
     pub(super) fn follow(&self, upstream: &Arc<SharedUpstream>, name: EndpointSource) {
         let follower = Follower {
             upstream: Arc::downgrade(upstream),
-            asked_in_vain: Arc::clone(&upstream.asked_in_vain),
+            hurry: Arc::clone(&upstream.hurry),
             name,
             system: Arc::clone(&self.system),
             stats: Arc::clone(&self.stats),
@@ -55,7 +55,7 @@ impl Resolver {
 /// Follows one name of one upstream.
 struct Follower {
     upstream: Weak<SharedUpstream>,
-    asked_in_vain: Arc<Notify>,
+    hurry: Arc<Notify>,
     name: EndpointSource,
     system: Arc<System>,
     stats: Arc<DnsStats>,
@@ -64,21 +64,31 @@ struct Follower {
 impl Follower {
     async fn run(self) {
         let mut retry = RETRY_MIN;
-        while self.upstream.upgrade().is_some_and(|known| known.lock().still_wants(&self.name)) {
-            match self.look_up().await {
+        loop {
+            // Before the look: an end that comes after it is told.
+            let hurried = self.hurry.notified();
+            let upstream = self.upstream.upgrade();
+            if !upstream.is_some_and(|known| known.lock().still_wants(&self.name)) {
+                return;
+            }
+            let (least, most) = match self.look_up().await {
                 Ok((targets, ttl)) => {
                     self.stats.answered();
                     self.tell(Ok(targets));
                     retry = RETRY_MIN;
-                    sleep(ttl).await;
+                    (TTL_MIN, ttl)
                 }
                 Err(reason) => {
                     self.stats.failed();
                     self.tell(Err(reason));
-                    self.rest(retry).await;
+                    let wait = retry;
                     retry = (retry * 2).min(RETRY_MAX);
+                    (RETRY_MIN, wait)
                 }
-            }
+            };
+            sleep(least).await;
+            // Whichever comes first.
+            drop(timeout(most.saturating_sub(least), hurried).await);
         }
     }
 
@@ -101,13 +111,5 @@ impl Follower {
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.change(|sources| sources.answer(&self.name, answer));
         }
-    }
-
-    /// Waits after a failed lookup, [`RETRY_MIN`] alone where a request fails meanwhile.
-    async fn rest(&self, retry: Duration) {
-        let asked = self.asked_in_vain.notified();
-        sleep(RETRY_MIN).await;
-        // Whichever comes first.
-        drop(timeout(retry.saturating_sub(RETRY_MIN), asked).await);
     }
 }

@@ -6,8 +6,11 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::*;
+use crate::metrics::DnsStats;
 
 const ROUNDS: usize = 5_000;
+const LIMITS: UpstreamLimits =
+    UpstreamLimits { connections: 1, pending: 1, requests: 1, retry_percent: 0, retry_min: 0 };
 
 fn name() -> EndpointSource {
     EndpointSource::Dns { host: "app".to_owned(), port: 80 }
@@ -69,5 +72,25 @@ fn whatever_is_told_meanwhile_a_request_waits_for_an_answer_no_longer_than_it_ma
         };
         assert_eq!(first.err(), Some(Reason::DnsFailure));
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn names_are_followed_no_longer_once_their_upstream_is_gone() {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let metrics = pillion_runtime::metrics::Registry::new(10);
+    let handle = runtime.handle().clone();
+    let registry = Registry::new(Resolver::new(handle.clone(), DnsStats::new(&metrics)));
+    runtime.block_on(async {
+        // The hosts file has it, or nobody; either way its follower waits.
+        let upstream = registry.host("localhost", 80, LIMITS, 1).unwrap();
+        upstream.settled.notified().await;
+        assert_eq!(handle.metrics().num_alive_tasks(), 1);
+        drop(upstream);
+        let begun = tokio::time::Instant::now();
+        while handle.metrics().num_alive_tasks() > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     });
 }
