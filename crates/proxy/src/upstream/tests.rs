@@ -1,3 +1,5 @@
+//! What requests and followers of names see of an upstream that changes under them.
+
 use std::sync::Barrier;
 use std::thread;
 

@@ -1,3 +1,5 @@
+//! Sources in every order of events, against the simplest telling of them.
+
 use super::*;
 
 fn name(host: &str) -> EndpointSource {
