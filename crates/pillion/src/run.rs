@@ -21,7 +21,7 @@ use pillion_model::config::{self, Loaded, Overrides};
 use pillion_runtime::envelope::raise_open_files;
 use pillion_runtime::say;
 use pillion_runtime::signals::Blocked;
-use pillion_runtime::supervise::Keeper;
+use pillion_runtime::supervise::{Captured, Keeper};
 
 pub(crate) use app::AppView;
 pub(crate) use events::Order;
@@ -87,7 +87,7 @@ pub(crate) fn ride(plan: Plan) -> Result<u8, Failure> {
     let keeper = match plan.app.is_empty() {
         true => None,
         false => Some(
-            Keeper::fork(plan.loaded.settings.app.stop_timeout)
+            Keeper::fork(plan.loaded.settings.app.stop_timeout, Captured::default())
                 .map_err(|error| Failure::doing("cannot start the keeper of the app", &error))?,
         ),
     };
