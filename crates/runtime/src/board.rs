@@ -8,7 +8,7 @@ mod secret;
 
 pub use app::{AppControl, AppOrder, AppOrders, Refusal};
 pub use delivered::Delivered;
-pub use exchanges::{ExchangeIds, Exchanges, InFlight, Window};
+pub use exchanges::{ExchangeIds, Exchanges, Window, WorkerExchanges};
 pub use secret::Secret;
 
 /// The board of one process. Clones are the same board.
