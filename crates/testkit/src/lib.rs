@@ -37,7 +37,9 @@ pub use loopback::free_address;
 pub use message::{Body, Head, Stream};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
-pub use peer::{Etcd, MariaDb, OpenBao, Peer, Postgres, python, tool};
+pub use peer::{
+    Collector, Etcd, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog, python, tool,
+};
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;

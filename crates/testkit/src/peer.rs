@@ -1,14 +1,22 @@
 //! Programs of others that tests speak to.
 
+mod collector;
 mod etcd;
+mod loki;
 mod mariadb;
 mod openbao;
+mod opensearch;
 mod postgres;
+mod rsyslog;
 
+pub use collector::Collector;
 pub use etcd::Etcd;
+pub use loki::Loki;
 pub use mariadb::MariaDb;
 pub use openbao::OpenBao;
+pub use opensearch::OpenSearch;
 pub use postgres::Postgres;
+pub use rsyslog::Rsyslog;
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -76,27 +84,37 @@ fn output(command: &mut Command) -> Result<String, String> {
 
 /// A server, ended with the test.
 pub struct Peer {
+    command: Command,
     child: Child,
-    /// What it writes on standard output.
+    /// What it wrote on standard output since its last start.
     pub stdout: Capture,
-    /// What it writes on standard error.
+    /// What it wrote on standard error since its last start.
     pub stderr: Capture,
 }
 
 impl Peer {
     /// Starts a program.
     pub fn start(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        Self::spawn(Command::new(program).args(arguments))
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn(command)
     }
 
     /// Starts a program whose environment, user or folder matters.
-    pub fn spawn(command: &mut Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
         let stdout = Capture::of(child.stdout.take().unwrap());
         let stderr = Capture::of(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        Self { command, child, stdout, stderr }
+    }
+
+    /// Kills it if it runs, and starts it again with the same arguments.
+    pub fn restart(&mut self) {
+        self.kill();
+        let command = std::mem::replace(&mut self.command, Command::new(""));
+        *self = Self::spawn(command);
     }
 
     /// Starts a Python script that prints `port N` once it listens, and returns its address too.

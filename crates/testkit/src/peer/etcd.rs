@@ -10,7 +10,8 @@ use crate::{Rest, free_address};
 
 /// A cluster of one, without passwords or TLS.
 pub struct Etcd {
-    peer: Peer,
+    /// The process.
+    pub peer: Peer,
     _folder: TempDir,
     address: SocketAddr,
 }
@@ -43,11 +44,6 @@ impl Etcd {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.peer.pid()
     }
 
     /// A request to the JSON gateway, such as `/v3/kv/put`; keys and values are in Base64.

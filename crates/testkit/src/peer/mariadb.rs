@@ -10,7 +10,8 @@ use crate::free_address;
 
 /// A server that takes connections over TCP, with passwords, and forgets everything at the end.
 pub struct MariaDb {
-    peer: Peer,
+    /// The process.
+    pub peer: Peer,
     _folder: TempDir,
     address: SocketAddr,
 }
@@ -84,10 +85,5 @@ impl MariaDb {
         client.arg(format!("--port={}", self.address.port()));
         client.arg(format!("--user={name}")).env("MYSQL_PWD", password);
         output(client.args(["--execute", sql]))
-    }
-
-    /// What it logged.
-    pub fn log(&self) -> String {
-        self.peer.stderr.text()
     }
 }

@@ -1,7 +1,7 @@
 //! OpenBao: keeps secrets, and survives its own death with them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,8 +14,9 @@ use crate::{Answer, Authority, Rest, eventually, free_address};
 /// It is a real server, not the one for development: it can be sealed, killed, and started again
 /// on the same address with what it had stored.
 pub struct OpenBao {
-    peer: Peer,
-    folder: TempDir,
+    /// The process.
+    pub peer: Peer,
+    _folder: TempDir,
     authority: Option<Authority>,
     address: SocketAddr,
     unseal_key: String,
@@ -37,10 +38,12 @@ impl OpenBao {
         let folder = TempDir::with_prefix("pillion-openbao-").unwrap();
         std::fs::create_dir(folder.path().join("storage")).unwrap();
         let config = configuration(folder.path(), address, authority.as_ref());
-        std::fs::write(folder.path().join("bao.json"), config.to_string()).unwrap();
-        let peer = serve(folder.path());
+        let file = folder.path().join("bao.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let file = format!("-config={}", file.display());
+        let peer = Peer::start(&tool("bao"), ["server", &file]);
         let (unseal_key, root_token) = Default::default();
-        let mut bao = Self { peer, folder, authority, address, unseal_key, root_token };
+        let mut bao = Self { peer, _folder: folder, authority, address, unseal_key, root_token };
         bao.wait_until_it_answers();
         let keys =
             bao.rest().post("/v1/sys/init", &json!({"secret_shares": 1, "secret_threshold": 1}));
@@ -140,32 +143,17 @@ impl OpenBao {
         eventually("an active OpenBao", || self.rest().get("/v1/sys/health").status == 200);
     }
 
-    /// Kills it. Its address stays its own.
-    pub fn kill(&mut self) {
-        self.peer.kill();
-    }
-
-    /// Starts it again on the same address with the same storage: sealed, as it always starts.
+    /// Kills it if it runs, and starts it again on the same address with the same storage: sealed,
+    /// as it always starts.
     pub fn restart(&mut self) {
-        self.kill();
-        self.peer = serve(self.folder.path());
+        self.peer.restart();
         self.wait_until_it_answers();
-    }
-
-    /// What it logged since it was started last.
-    pub fn log(&self) -> String {
-        self.peer.stdout.text()
     }
 
     fn wait_until_it_answers(&mut self) {
         let rest = self.rest();
         self.peer.wait_until_ready(|_| rest.ask("GET", "/v1/sys/seal-status", "").is_ok());
     }
-}
-
-fn serve(folder: &Path) -> Peer {
-    let config = PathBuf::from(format!("-config={}", folder.join("bao.json").display()));
-    Peer::start(&tool("bao"), [Path::new("server"), &config])
 }
 
 fn configuration(folder: &Path, address: SocketAddr, authority: Option<&Authority>) -> Value {

@@ -16,7 +16,8 @@ const ACCOUNT: &str = "postgres";
 
 /// A server that takes connections over TCP, with passwords, and forgets everything at the end.
 pub struct Postgres {
-    peer: Peer,
+    /// The process.
+    pub peer: Peer,
     _folder: TempDir,
     address: SocketAddr,
 }
@@ -44,7 +45,7 @@ impl Postgres {
         postgres.args(["-p", &address.port().to_string(), "-c", "unix_socket_directories="]);
         // Nothing has to outlive a power cut.
         postgres.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
-        let mut peer = Peer::spawn(&mut postgres);
+        let mut peer = Peer::spawn(postgres);
         peer.wait_until_ready(|peer| peer.stderr.text().contains("ready to accept connections"));
         Self { peer, _folder: folder, address }
     }
@@ -80,11 +81,6 @@ impl Postgres {
         let mut psql = Command::new(tool("psql"));
         psql.args(["-X", "--no-align", "--tuples-only", "--quiet", "-v", "ON_ERROR_STOP=1"]);
         output(psql.args(["--command", sql, dsn]))
-    }
-
-    /// What it logged.
-    pub fn log(&self) -> String {
-        self.peer.stderr.text()
     }
 }
 

@@ -19,7 +19,7 @@ fn a_secret_outlives_a_seal_and_a_kill_of_openbao() {
     assert_eq!(read().status, 200);
 
     let address = bao.address();
-    bao.kill();
+    bao.peer.kill();
     bao.rest().ask("GET", "/v1/sys/health", "").unwrap_err();
     bao.restart();
     assert_eq!(bao.address(), address);
