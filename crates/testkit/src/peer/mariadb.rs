@@ -32,6 +32,8 @@ impl MariaDb {
         let account = geteuid().is_root().then_some("--user=root");
         let mut install = Command::new(tool("mariadb-install-db"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
+        // One that starts deletes what it takes for leftovers in the place for temporary files.
+        install.env("TMPDIR", folder.path());
         run(install.arg("--skip-test-db").args(account).arg(&data));
         let first = folder.path().join("first.sql");
         let (name, password) = (Self::SUPERUSER, Self::PASSWORD);
@@ -47,6 +49,7 @@ impl MariaDb {
         mariadbd.arg(format!("--port={}", address.port()));
         mariadbd.arg(format!("--socket={}", file("mariadb.sock")));
         mariadbd.arg(format!("--pid-file={}", file("mariadb.pid")));
+        mariadbd.env("TMPDIR", folder.path());
         let mut peer = Peer::spawn(mariadbd);
         peer.wait_until_ready(|peer| peer.stderr.text().contains("ready for connections"));
         Self { peer, _folder: folder, address }
