@@ -7,7 +7,9 @@
 //! or spawns a task.
 
 pub mod config;
+pub mod logs;
 pub mod reason;
+pub mod secrets;
 pub mod settings;
 pub mod snapshot;
 

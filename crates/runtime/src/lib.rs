@@ -3,6 +3,7 @@
 
 pub mod access_log;
 pub mod admin;
+pub mod board;
 pub mod cost;
 mod decimal;
 pub mod envelope;

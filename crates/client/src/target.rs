@@ -1,0 +1,105 @@
+//! Where a client speaks to: a URL, or a Unix socket.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+/// The host that requests over a Unix socket name.
+const UNIX_HOST: &str = "localhost";
+
+/// Where a client speaks to, and the path that all its requests are below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    /// Without a slash at its end; empty for none.
+    base: String,
+    /// The socket in place of a TCP connection.
+    pub(crate) unix: Option<PathBuf>,
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text} is not a URL to speak to: {reason}; write http://HOST[:PORT][/PATH], https://… or unix:/PATH"
+)]
+pub struct TargetError {
+    text: String,
+    reason: String,
+}
+
+impl Target {
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The URI of a request: its own path and query below the target's path.
+    pub(crate) fn uri(&self, request: &Uri) -> Result<Uri, http::Error> {
+        let path = request.path_and_query().map_or("/", PathAndQuery::as_str);
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path}", self.base))
+            .build()
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let fault = |reason: &str| TargetError { text: shown(text), reason: reason.to_owned() };
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return match path.is_absolute() {
+                true => Ok(Self {
+                    scheme: Scheme::HTTP,
+                    authority: Authority::from_static(UNIX_HOST),
+                    base: String::new(),
+                    unix: Some(path),
+                }),
+                false => Err(fault("the path of a socket begins with a slash")),
+            };
+        }
+        let uri: Uri = text.parse().map_err(|_| fault("it does not follow RFC 3986"))?;
+        let parts = uri.into_parts();
+        let scheme = parts.scheme.ok_or_else(|| fault("it has no scheme"))?;
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(fault("its scheme is neither http nor https"));
+        }
+        let authority = parts.authority.ok_or_else(|| fault("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(fault("credentials do not belong into a URL"));
+        }
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if path.query().is_some() {
+            return Err(fault("it has a query"));
+        }
+        let base = path.path().trim_end_matches('/').to_owned();
+        Ok(Self { scheme, authority, base, unix: None })
+    }
+}
+
+/// A text without what may be a credential.
+fn shown(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://…{}", text.get(..scheme).unwrap_or(""), text.get(at..).unwrap_or(""))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unix {
+            Some(path) => write!(f, "unix:{}", path.display()),
+            None => write!(f, "{}://{}{}", self.scheme, self.authority, self.base),
+        }
+    }
+}

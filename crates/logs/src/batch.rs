@@ -1,0 +1,49 @@
+//! Records of one sink, encoded and on their way together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::budget::Charge;
+use crate::receipt::Receipt;
+use crate::record::UnixNanos;
+
+/// Records of one sink and one partition, encoded one after another.
+#[derive(Debug)]
+pub struct Batch {
+    /// What has to travel apart from the rest: a Loki stream's labels, an index. Empty for most.
+    pub partition: Arc<str>,
+    /// The encoded records, without anything between them.
+    pub bytes: Vec<u8>,
+    /// Where each record ends in `bytes`.
+    pub ends: Vec<u32>,
+    /// When the first of them was read.
+    pub oldest: UnixNanos,
+    /// What is given back once all of it is delivered; empty for a batch from the disk.
+    pub receipts: Vec<Receipt>,
+    /// What it takes of the budget; `None` for one from the disk, which the queue bounds.
+    pub charge: Option<Charge>,
+}
+
+impl Batch {
+    /// The encoded records, one by one.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = usize::try_from(*end).unwrap_or(usize::MAX);
+            let record = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            record
+        })
+    }
+
+    /// How old its first record is.
+    #[must_use]
+    pub fn age(&self, now: UnixNanos) -> Duration {
+        Duration::from_nanos(u64::try_from(now.saturating_sub(self.oldest)).unwrap_or(0))
+    }
+
+    /// All of it is delivered, kept for certain, or dropped on purpose.
+    pub fn done(self) {
+        self.receipts.into_iter().for_each(Receipt::done);
+    }
+}

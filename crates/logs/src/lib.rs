@@ -1,0 +1,12 @@
+//! The logs role: lines come from files, the app and sockets, become records, lose what must not
+//! leave, and are delivered at least once.
+//!
+//! One thread, one direction: a *source* reads a chunk and gets a receipt for it; each line becomes
+//! a [`record::Record`] that borrows from the chunk; each sink's batch takes its encoding and a
+//! clone of the receipt; a delivered batch gives its receipts back; and when all of a chunk's are
+//! back, the source's position moves.
+
+pub mod batch;
+pub mod budget;
+pub mod receipt;
+pub mod record;

@@ -1,0 +1,156 @@
+//! Receipts: how a source learns that everything up to a position has been delivered.
+//!
+//! A source writes each piece that it hands on into its [`Ledger`], and gets a [`Receipt`]. Whoever
+//! keeps a part of the piece keeps a clone. A piece is done when every clone has said so; the
+//! ledger's position is the end of the last piece before which all are done.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// What one stream (a file, a connection) has handed on. Clones are the same ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger(Rc<RefCell<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Everything before this offset is done.
+    position: u64,
+    /// Number of the first of `pieces`.
+    first: u64,
+    /// The end of each piece that follows, and whether it is done.
+    pieces: VecDeque<(u64, bool)>,
+}
+
+/// Stands for one piece. Dropped without [`Receipt::done`], it says that the piece was not
+/// delivered: the position never moves past it, and it is read again after a restart.
+#[derive(Debug)]
+pub struct Receipt {
+    piece: Rc<Piece>,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Piece {
+    ledger: Ledger,
+    number: u64,
+    lost: Cell<bool>,
+}
+
+impl Ledger {
+    /// A ledger whose stream begins at `position`.
+    #[must_use]
+    pub fn new(position: u64) -> Self {
+        Self(Rc::new(RefCell::new(Inner { position, first: 0, pieces: VecDeque::new() })))
+    }
+
+    /// Hands on everything up to `end`, which follows what was handed on before.
+    #[must_use]
+    pub fn hand_on(&self, end: u64) -> Receipt {
+        let mut inner = self.0.borrow_mut();
+        let number = inner.first + u64::try_from(inner.pieces.len()).unwrap_or(u64::MAX);
+        inner.pieces.push_back((end, false));
+        let piece = Rc::new(Piece { ledger: self.clone(), number, lost: Cell::new(false) });
+        Receipt { piece, done: false }
+    }
+
+    /// Everything before this offset is done.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.0.borrow().position
+    }
+
+    /// Pieces that are not, or that wait for one before them.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.0.borrow().pieces.len()
+    }
+
+    fn done(&self, number: u64) {
+        let mut inner = self.0.borrow_mut();
+        let at = usize::try_from(number.saturating_sub(inner.first)).unwrap_or(usize::MAX);
+        if let Some((_, done)) = inner.pieces.get_mut(at) {
+            *done = true;
+        }
+        while let Some((end, true)) = inner.pieces.front().copied() {
+            inner.position = end;
+            inner.first += 1;
+            inner.pieces.pop_front();
+        }
+    }
+}
+
+impl Receipt {
+    /// Says that this part is done: delivered, kept for certain, or dropped on purpose.
+    pub fn done(mut self) {
+        self.done = true;
+    }
+
+    /// Whether both stand for the same piece.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.piece, &other.piece)
+    }
+}
+
+impl Clone for Receipt {
+    fn clone(&self) -> Self {
+        Self { piece: self.piece.clone(), done: false }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.done {
+            self.piece.lost.set(true);
+        }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if !self.lost.get() {
+            self.ledger.done(self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_moves_past_what_is_done_without_a_gap() {
+        let ledger = Ledger::new(100);
+        let [first, second, third] = [110, 120, 130].map(|end| ledger.hand_on(end));
+        second.done();
+        assert_eq!(ledger.position(), 100);
+        first.done();
+        assert_eq!(ledger.position(), 120);
+        third.done();
+        assert_eq!((ledger.position(), ledger.outstanding()), (130, 0));
+    }
+
+    #[test]
+    fn a_piece_is_done_when_every_part_is() {
+        let ledger = Ledger::new(0);
+        let piece = ledger.hand_on(10);
+        let part = piece.clone();
+        assert!(part.is_same(&piece));
+        piece.done();
+        assert_eq!(ledger.position(), 0);
+        part.done();
+        assert_eq!(ledger.position(), 10);
+    }
+
+    #[test]
+    fn what_is_lost_holds_the_position() {
+        let ledger = Ledger::new(0);
+        let lost = ledger.hand_on(10);
+        let part = lost.clone();
+        drop(part);
+        lost.done();
+        ledger.hand_on(20).done();
+        assert_eq!((ledger.position(), ledger.outstanding()), (0, 2));
+    }
+}

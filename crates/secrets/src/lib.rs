@@ -1,0 +1,5 @@
+//! The secrets role: what the app may know comes from OpenBao or Vault (and its configuration from
+//! files, HTTP and etcd), and every change is a transaction: fetched, checked, written beside the
+//! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
+
+pub mod fetched;
