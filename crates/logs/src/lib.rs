@@ -10,3 +10,6 @@ pub mod batch;
 pub mod budget;
 pub mod receipt;
 pub mod record;
+mod role;
+
+pub use role::{Context, Error, run};

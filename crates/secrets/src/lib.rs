@@ -3,3 +3,6 @@
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
 pub mod fetched;
+mod role;
+
+pub use role::{CONDITION, Context, Error, run};

@@ -80,7 +80,7 @@ impl Sidecar {
         let admin = admin.map_err(|error| Failure::because(&error))?;
         let addresses =
             Addresses::of(settings, inbound.as_ref(), outbound.as_ref(), admin.as_ref());
-        let lifecycle = Lifecycle::new(conditions(settings, beside_app));
+        let lifecycle = Lifecycle::new(&conditions(loaded, beside_app));
         metrics::collect(&registry, &lifecycle);
         let proxy = Proxy::start(Config {
             snapshot: Arc::new(loaded.snapshot.clone()),
@@ -173,8 +173,14 @@ fn bind(listen: Option<&Listen>, direction: Direction) -> Result<Option<Bound>, 
 
 /// What has to be so before the sidecar is ready. Without a listener for it, nobody waits for the
 /// app's port; and an app that somebody else starts may itself wait for the sidecar.
-fn conditions(settings: &Settings, beside_app: bool) -> &'static [&'static str] {
-    if beside_app && settings.inbound.is_some() { &[LISTENERS, APP] } else { &[LISTENERS] }
+fn conditions(loaded: &Loaded, beside_app: bool) -> Vec<&'static str> {
+    let waits_for_app = beside_app && loaded.settings.inbound.is_some();
+    let secrets = loaded.roles.secrets.as_ref();
+    let waits_for_secrets = secrets.is_some_and(|secrets| secrets.readiness.wait);
+    [(LISTENERS, true), (APP, waits_for_app), (pillion_secrets::CONDITION, waits_for_secrets)]
+        .into_iter()
+        .filter_map(|(condition, waits)| waits.then_some(condition))
+        .collect()
 }
 
 /// As many workers as the CPU quota has room for. Without a quota one is enough beside an app: it
