@@ -167,7 +167,8 @@ impl Bao {
     pub async fn fetch(&self, token: &Secret, source: &SecretSource) -> Result<Fetched, Error> {
         let path = &source.path;
         if !source.data.is_empty() {
-            let values: Vec<_> = source.data.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let values: Vec<_> =
+                source.data.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             return self.write(token, path, &values).await;
         }
         match self.versioned(token, path).await? {
@@ -183,11 +184,12 @@ impl Bao {
     pub async fn read(&self, token: &Secret, path: &str) -> Result<Fetched, Error> {
         let doing = || format!("read {path}");
         let at = SystemTime::now();
-        let answer = self.ok(doing, Call::read(path).token(token), &[]).await.inspect_err(|error| {
-            if matches!(error.trouble, Trouble::NotFound { .. }) {
-                self.0.mounts.forget(path);
-            }
-        })?;
+        let answer =
+            self.ok(doing, Call::read(path).token(token), &[]).await.inspect_err(|error| {
+                if matches!(error.trouble, Trouble::NotFound { .. }) {
+                    self.0.mounts.forget(path);
+                }
+            })?;
         self.fetched(doing, &answer, at)
     }
 

@@ -8,8 +8,7 @@ use x509_cert::der::Decode as _;
 
 /// The end of the first certificate of a PEM text (RFC 5280, `notAfter`); `None` where there is
 /// none that can be read.
-#[must_use]
-pub fn not_after(pem: &[u8]) -> Option<SystemTime> {
+pub(crate) fn not_after(pem: &[u8]) -> Option<SystemTime> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
     let certificate = x509_cert::Certificate::from_der(&der).ok()?;
     let not_after = certificate.tbs_certificate().validity().not_after;

@@ -177,9 +177,9 @@ fn values(data: &BTreeMap<String, &RawValue>) -> Result<BTreeMap<String, Secret>
 /// A string is its text, everything else the JSON that the server wrote, to the last digit.
 fn value(raw: &RawValue) -> Result<Secret, Trouble> {
     match raw.get().starts_with('"') {
-        true => serde_json::from_str::<String>(raw.get())
-            .map(Secret::from)
-            .map_err(|error| odd(&error)),
+        true => {
+            serde_json::from_str::<String>(raw.get()).map(Secret::from).map_err(|error| odd(&error))
+        }
         false => Ok(Secret::from(raw.get())),
     }
 }
@@ -262,7 +262,12 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_answer_is_said_without_its_values() {
-        for body in [r#"{"data":"hunter2"}"#, r#"{"data":{"a":"hunter2"#, "hunter2", r#"{"auth":"hunter2"}"#] {
+        for body in [
+            r#"{"data":"hunter2"}"#,
+            r#"{"data":{"a":"hunter2"#,
+            "hunter2",
+            r#"{"auth":"hunter2"}"#,
+        ] {
             let answer = answer(body);
             let error = answer.envelope().and_then(|parts| parts.fetched(SystemTime::now()));
             let text = error.unwrap_err().to_string();

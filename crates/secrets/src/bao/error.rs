@@ -226,19 +226,43 @@ mod tests {
     #[test]
     fn every_status_says_what_it_means_and_what_the_server_said() {
         for (status, body, text) in [
-            (400, r#"{"errors":["no such role"]}"#, "status 400: the server refuses the request – no such role"),
+            (
+                400,
+                r#"{"errors":["no such role"]}"#,
+                "status 400: the server refuses the request – no such role",
+            ),
             (400, r#"{"errors":["lease not found"]}"#, "the lease has ended or was revoked"),
-            (403, r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#, "permission denied – 1 error occurred: * permission denied"),
-            (404, r#"{"errors":[]}"#, "there is nothing at this path; look at its spelling and at the mount's"),
-            (404, r#"{"data":null,"warnings":["Invalid path"]}"#, "there is nothing at this path – Invalid path; look at its spelling and at the mount's"),
-            (412, r#"{"errors":["index"]}"#, "this server has not seen yet what another one knows – index"),
+            (
+                403,
+                r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#,
+                "permission denied – 1 error occurred: * permission denied",
+            ),
+            (
+                404,
+                r#"{"errors":[]}"#,
+                "there is nothing at this path; look at its spelling and at the mount's",
+            ),
+            (
+                404,
+                r#"{"data":null,"warnings":["Invalid path"]}"#,
+                "there is nothing at this path – Invalid path; look at its spelling and at the mount's",
+            ),
+            (
+                412,
+                r#"{"errors":["index"]}"#,
+                "this server has not seen yet what another one knows – index",
+            ),
             (429, "slow down", "the server has had too many requests"),
             (472, "", "status 472: no active server answers at this address"),
             (473, "", "status 473: no active server answers at this address"),
             (500, r#"{"errors":["a","b"]}"#, "status 500: the server failed – a; b"),
             (501, "{}", "the server was never initialised: `bao operator init`"),
             (502, "<html>", "status 502: the server failed"),
-            (503, r#"{"errors":["Vault is sealed"]}"#, "the server is sealed; it has to be unsealed by its operators – Vault is sealed"),
+            (
+                503,
+                r#"{"errors":["Vault is sealed"]}"#,
+                "the server is sealed; it has to be unsealed by its operators – Vault is sealed",
+            ),
             (503, "", "status 503: no active server answers at this address"),
         ] {
             assert_eq!(trouble(&answer(status, body), &[]).to_string(), text, "{status} {body}");

@@ -112,7 +112,8 @@ fn escaped(path: &str) -> Result<String, Trouble> {
 /// An object of strings. Its memory does not move while it is written, so that no copy stays.
 fn json(values: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     // The longest escape of one byte has six.
-    let longest = values.iter().map(|(key, value)| 6 * (key.len() + value.len() + 2)).sum::<usize>();
+    let longest =
+        values.iter().map(|(key, value)| 6 * (key.len() + value.len() + 2)).sum::<usize>();
     let mut body = Zeroizing::new(Vec::with_capacity(longest + 2));
     body.push(b'{');
     for (at, (key, value)) in values.iter().enumerate() {
