@@ -1,0 +1,130 @@
+//! The life of our tokens, and what it costs the server.
+
+use std::time::SystemTime;
+
+use pillion_testkit::OpenBao;
+use serde_json::json;
+
+use crate::bed::{Files, Ride, approle, post, server, text};
+use crate::relay::Relay;
+
+#[tokio::test]
+async fn a_token_at_its_greatest_age_is_replaced_and_kept_for_its_leases() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 4, 6)));
+    let first = ride.session_after(None).await;
+    assert!(first.renewable);
+    let second = ride.session_after(Some(&first)).await;
+    let sessions = ride.tokens.watch().borrow().clone();
+    let old = sessions.find(first.id).expect("it lives as long as it can").clone();
+    let now = SystemTime::now();
+    assert!(!old.renewable && old.expires.unwrap() > now, "{old:?}");
+    assert_eq!(sessions.end_of(first.id, now), old.expires, "its leases end when it does");
+    assert_eq!(sessions.end_of(second.id, now), None);
+    let lookup = |token: &str| bao.rest_with(token).get("/v1/auth/token/lookup-self").status;
+    let first_token = first.token.reveal_text().unwrap();
+    assert_eq!(lookup(first_token), 200);
+    ride.tokens.release(first.id).await;
+    ride.sessions("no trace of the first", |now| now.find(first.id).is_none()).await;
+    pillion_testkit::eventually("its end on the server", || lookup(first_token) == 403);
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_releases_leaves_when_it_ends() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 3, 4)));
+    let first = ride.session_after(None).await;
+    ride.sessions("two at once", |now| now.old.iter().any(|old| old.id == first.id)).await;
+    let after = ride.sessions("its end", |now| now.find(first.id).is_none()).await;
+    let now = SystemTime::now();
+    assert_eq!(after.end_of(first.id, now), Some(now), "its leases are dead");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_under_us_is_replaced() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    bao.put_secret("db", &json!({"password": "one"}));
+    // By a request that is refused …
+    let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 600, 3600)));
+    ride.fetch_eventually("secret/db").await;
+    let first = ride.tokens.current().unwrap();
+    post(&bao, "/v1/auth/token/revoke-accessor", &json!({"accessor": first.accessor}));
+    let failure = ride.fetch("secret/db").await.unwrap_err().to_string();
+    assert!(failure.contains("our token is not valid any more"), "{failure}");
+    let again = ride.fetch_eventually("secret/db").await;
+    assert!(again.session > first.id);
+    assert!(ride.tokens.watch().borrow().find(first.id).is_none(), "its leases are dead");
+
+    // … or by its own renewal.
+    let role = json!({"token_policies": "app", "token_ttl": 3, "token_max_ttl": 600});
+    post(&bao, "/v1/auth/approle/role/app", &role);
+    let second = ride.tokens.current().unwrap();
+    post(&bao, "/v1/auth/token/revoke-accessor", &json!({"accessor": second.accessor}));
+    ride.tokens.lost(second.id).await;
+    let third = ride.session_after(Some(&second)).await;
+    post(&bao, "/v1/auth/token/revoke-accessor", &json!({"accessor": third.accessor}));
+    ride.session_after(Some(&third)).await;
+}
+
+#[tokio::test]
+async fn a_session_of_an_earlier_life_goes_on() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    let relay = Relay::before(bao.address());
+    bao.put_secret("db", &json!({"password": "one"}));
+    let server = server(&relay.url(), approle(&bao, &files, 600, 3600));
+    let ride = Ride::start(&server);
+    let session = ride.session_after(None).await;
+    drop(ride);
+    relay.forget();
+    let ride = Ride::adopting(&server, Some((*session).clone()));
+    assert_eq!(ride.fetch_eventually("secret/db").await.session, session.id);
+    pillion_testkit::eventually("its renewal", || relay.count("renew-self") == 1);
+    assert_eq!(relay.count("/login"), 0, "{:?}", relay.seen());
+}
+
+#[tokio::test]
+async fn a_quiet_system_asks_only_what_its_leases_require() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    let relay = Relay::before(bao.address());
+    bao.put_secret("db", &json!({"password": "one"}));
+    let ride = Ride::start(&server(&relay.url(), approle(&bao, &files, 2, 3600)));
+    ride.session_after(None).await;
+    let all = [(); 20].map(|()| ride.fetch("secret/db"));
+    for held in futures(all).await {
+        assert_eq!(text(&held.unwrap().fetched, "password"), "one");
+    }
+    assert_eq!(
+        relay.seen(),
+        [
+            "POST /v1/auth/approle/login",
+            "GET /v1/sys/internal/ui/mounts/secret/db",
+            "GET /v1/secret/data/db",
+        ]
+    );
+    relay.forget();
+    let renewals = async {
+        while relay.seen().len() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(pillion_testkit::PATIENCE, renewals).await.unwrap();
+    assert_eq!(relay.seen(), ["POST /v1/auth/token/renew-self"; 3]);
+}
+
+/// All of them at the same time.
+async fn futures<F: Future>(all: [F; 20]) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (one, answer) in waiting.iter_mut().filter(|(_, answer)| answer.is_none()) {
+            if let std::task::Poll::Ready(ready) = one.as_mut().poll(cx) {
+                *answer = Some(ready);
+            }
+        }
+        match waiting.iter().all(|(_, answer)| answer.is_some()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, answer)| answer).collect()
+}
