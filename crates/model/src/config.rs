@@ -16,7 +16,7 @@ pub use explain::explain;
 pub use reference::reference;
 pub use text::{Fault, ListenAddress, UpstreamUrl};
 
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Roles, Settings};
 use crate::snapshot::{Snapshot, UpstreamProtocol};
 use diagnostic::Problems;
 use nearest::nearest;
@@ -49,6 +49,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is swapped whole on a reload.
     pub snapshot: Snapshot,
+    /// What the roles beside the proxy do.
+    pub roles: Roles,
     /// Everything as it is in force, flags and defaults filled in.
     pub effective: raw::Config,
     /// What somebody wrote, in the file or on the command line: the rest of `effective` is default.
@@ -199,9 +201,9 @@ fn finish(
         }
     };
     let effective = fill::defaults(config, overrides.has_app);
-    let (settings, snapshot) = resolve::resolve(&effective, &written, &mut problems);
+    let (settings, snapshot, roles) = resolve::resolve(&effective, &written, &mut problems);
     if problems.is_empty() {
-        Ok(Loaded { settings, snapshot, effective, written })
+        Ok(Loaded { settings, snapshot, roles, effective, written })
     } else {
         Err(problems.into_sorted())
     }

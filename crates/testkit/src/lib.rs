@@ -38,7 +38,8 @@ pub use message::{Body, Head, Stream};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
 pub use peer::{
-    Collector, Etcd, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog, python, tool,
+    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog,
+    python, tool,
 };
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};

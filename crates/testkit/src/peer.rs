@@ -2,6 +2,7 @@
 
 mod collector;
 mod etcd;
+mod kube_api_server;
 mod loki;
 mod mariadb;
 mod openbao;
@@ -11,6 +12,7 @@ mod rsyslog;
 
 pub use collector::Collector;
 pub use etcd::Etcd;
+pub use kube_api_server::KubeApiServer;
 pub use loki::Loki;
 pub use mariadb::MariaDb;
 pub use openbao::OpenBao;
@@ -30,7 +32,7 @@ use crate::{Capture, PATIENCE, Signal, eventually_some};
 
 const HOW_TO_GET_IT: &str = "run `cargo xtask setup`";
 
-/// How long a peer may take to start. The slowest need 10 s on a machine at rest.
+/// How long a peer may take to start. The slowest needs 4 s on a machine at rest.
 const START: Duration = Duration::from_secs(120);
 
 /// Where `cargo xtask setup` keeps what it obtained.
@@ -139,9 +141,10 @@ impl Peer {
     /// # Panics
     /// When that takes longer than two minutes, or it ends.
     pub fn wait_until_ready(&mut self, mut is_ready: impl FnMut(&Self) -> bool) {
-        some_within(START, ("a peer that is ready", self.pid()), || {
+        let program = self.command.get_program().to_owned();
+        some_within(START, ("ready", &program), || {
             if let Some(status) = self.ended() {
-                panic!("a peer ended before it was ready: {status}");
+                panic!("{} ended before it was ready: {status}", program.display());
             }
             is_ready(self).then_some(())
         });
@@ -177,7 +180,8 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- peer\n{}{}", self.stdout.text(), self.stderr.text());
+            let program = self.command.get_program().display();
+            eprintln!("--- {program}\n{}{}", self.stdout.text(), self.stderr.text());
         }
     }
 }

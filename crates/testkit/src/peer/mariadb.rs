@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use super::{Peer, output, run, tool};
@@ -27,30 +28,29 @@ impl MariaDb {
         let folder = TempDir::with_prefix("pillion-mariadb-").unwrap();
         let address = free_address();
         let data = format!("--datadir={}", folder.path().join("data").display());
+        // It refuses to run as root by mistake, but does where that is asked for.
+        let account = geteuid().is_root().then_some("--user=root");
         let mut install = Command::new(tool("mariadb-install-db"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal"]);
-        run(install.args(["--skip-test-db", "--user=root", &data]));
+        // One that starts deletes what it takes for leftovers in the place for temporary files.
+        install.env("TMPDIR", folder.path());
+        run(install.arg("--skip-test-db").args(account).arg(&data));
         let first = folder.path().join("first.sql");
         let (name, password) = (Self::SUPERUSER, Self::PASSWORD);
         let user = format!("'{name}'@'%' IDENTIFIED BY '{password}' WITH GRANT OPTION");
         std::fs::write(&first, format!("GRANT ALL PRIVILEGES ON *.* TO {user};\n")).unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
-        let mut peer = Peer::start(
-            &tool("mariadbd"),
-            [
-                "--no-defaults",
-                "--user=root",
-                "--skip-name-resolve",
-                // Nothing has to outlive a power cut.
-                "--innodb-flush-log-at-trx-commit=0",
-                &data,
-                &format!("--init-file={}", first.display()),
-                &format!("--bind-address={}", address.ip()),
-                &format!("--port={}", address.port()),
-                &format!("--socket={}", file("mariadb.sock")),
-                &format!("--pid-file={}", file("mariadb.pid")),
-            ],
-        );
+        let mut mariadbd = Command::new(tool("mariadbd"));
+        mariadbd.args(["--no-defaults", "--skip-name-resolve"]).args(account);
+        // Nothing has to outlive a power cut.
+        mariadbd.args(["--innodb-flush-log-at-trx-commit=0", &data]);
+        mariadbd.arg(format!("--init-file={}", first.display()));
+        mariadbd.arg(format!("--bind-address={}", address.ip()));
+        mariadbd.arg(format!("--port={}", address.port()));
+        mariadbd.arg(format!("--socket={}", file("mariadb.sock")));
+        mariadbd.arg(format!("--pid-file={}", file("mariadb.pid")));
+        mariadbd.env("TMPDIR", folder.path());
+        let mut peer = Peer::spawn(mariadbd);
         peer.wait_until_ready(|peer| peer.stderr.text().contains("ready for connections"));
         Self { peer, _folder: folder, address }
     }
