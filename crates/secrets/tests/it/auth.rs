@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pillion_model::secrets::{Auth, Server};
-use pillion_testkit::OpenBao;
+use pillion_testkit::{KubeApiServer, OpenBao};
 use serde_json::{Value, json};
 
 use crate::bed::{Files, Ride, allow_app, approle, post, server, text, token_file};
@@ -214,4 +214,35 @@ async fn a_wrapped_token_is_unwrapped_once() {
     works(&server).await;
     let trouble = login_trouble(&server).await;
     assert!(trouble.contains("it was used before"), "{trouble}");
+}
+
+#[tokio::test]
+async fn a_service_account_of_kubernetes_logs_in() {
+    let (kubernetes, bao, files) = (KubeApiServer::start(), bao(), Files::new());
+    allow_app(&bao);
+    for account in ["app", "other", "reviewer"] {
+        kubernetes.create_service_account(account);
+    }
+    kubernetes.bind("reviewer", "system:auth-delegator");
+    post(&bao, "/v1/sys/auth/kubernetes", &json!({"type": "kubernetes"}));
+    let config = json!({
+        "kubernetes_host": kubernetes.url(),
+        "kubernetes_ca_cert": std::fs::read_to_string(kubernetes.authority().certificate()).unwrap(),
+        "token_reviewer_jwt": kubernetes.token("reviewer", &[]),
+    });
+    post(&bao, "/v1/auth/kubernetes/config", &config);
+    let role = json!({
+        "bound_service_account_names": "app",
+        "bound_service_account_namespaces": "default",
+        "audience": KubeApiServer::ISSUER,
+        "token_policies": "app",
+    });
+    post(&bao, "/v1/auth/kubernetes/role/app", &role);
+    let path = files.write("token", &kubernetes.token("app", &[]));
+    let (mount, role) = ("kubernetes".to_owned(), "app".to_owned());
+    let server = server(&bao.url(), Auth::Kubernetes { mount, role, path });
+    works(&server).await;
+    files.write("token", &kubernetes.token("other", &[]));
+    let trouble = login_trouble(&server).await;
+    assert!(trouble.contains("permission denied – service account name"), "{trouble}");
 }

@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use pillion_testkit::OpenBao;
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::bed::{Files, Ride, approle, post, server, text};
+use crate::bed::{Files, Ride, approle, post, server, source, text};
 use crate::relay::Relay;
 
 #[tokio::test]
@@ -89,8 +90,12 @@ async fn a_quiet_system_asks_only_what_its_leases_require() {
     bao.put_secret("db", &json!({"password": "one"}));
     let ride = Ride::start(&server(&relay.url(), approle(&bao, &files, 2, 3600)));
     ride.session_after(None).await;
-    let all = [(); 20].map(|()| ride.fetch("secret/db"));
-    for held in futures(all).await {
+    let mut all = JoinSet::new();
+    for _ in 0..20 {
+        let broker = ride.broker.clone();
+        all.spawn(async move { broker.fetch(&source("secret/db")).await });
+    }
+    for held in all.join_all().await {
         assert_eq!(text(&held.unwrap().fetched, "password"), "one");
     }
     assert_eq!(
@@ -109,22 +114,4 @@ async fn a_quiet_system_asks_only_what_its_leases_require() {
     };
     tokio::time::timeout(pillion_testkit::PATIENCE, renewals).await.unwrap();
     assert_eq!(relay.seen(), ["POST /v1/auth/token/renew-self"; 3]);
-}
-
-/// All of them at the same time.
-async fn futures<F: Future>(all: [F; 20]) -> Vec<F::Output> {
-    let mut waiting: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
-    std::future::poll_fn(|cx| {
-        for (one, answer) in waiting.iter_mut().filter(|(_, answer)| answer.is_none()) {
-            if let std::task::Poll::Ready(ready) = one.as_mut().poll(cx) {
-                *answer = Some(ready);
-            }
-        }
-        match waiting.iter().all(|(_, answer)| answer.is_some()) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    waiting.into_iter().filter_map(|(_, answer)| answer).collect()
 }
