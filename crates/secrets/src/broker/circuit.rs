@@ -67,6 +67,11 @@ impl Circuits {
     pub(super) fn failed(&self, path: &str, error: Error, now: Instant, chance: f64) -> Failure {
         let error = Arc::new(error);
         let mut open = self.lock();
+        if matches!(error.trouble, Trouble::LeaseGone) {
+            // Whoever holds it asks for another one, and not for this again.
+            open.paths.remove(path);
+            return Failure { error, wait: Duration::ZERO };
+        }
         let of_the_server = error.trouble.is_of_the_server();
         let last = match of_the_server {
             true => open.server.take(),
@@ -86,14 +91,8 @@ impl Circuits {
     }
 
     fn wait(&self, trouble: &Trouble, failures: u32, chance: f64) -> Duration {
-        match trouble {
-            // Whoever holds it will ask for another one, and not for this again.
-            Trouble::LeaseGone => Duration::ZERO,
-            _ => {
-                let wait = chance::wait(failures, self.backoff, chance);
-                trouble.wait().map_or(wait, |asked| asked.max(wait))
-            }
-        }
+        let wait = chance::wait(failures, self.backoff, chance);
+        trouble.wait().map_or(wait, |asked| asked.max(wait))
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -194,6 +193,14 @@ mod tests {
         assert_eq!(circuits.failed("a", busy, start, 0.5).wait, Duration::from_secs(30));
         assert!(circuits.admit("b", second(start, 29)).is_err());
         assert!(circuits.admit("b", second(start, 30)).is_ok());
+    }
+
+    #[test]
+    fn a_lease_that_is_gone_leaves_nothing_behind() {
+        let circuits = circuits();
+        let gone = Error::new("renew a", Trouble::LeaseGone);
+        assert_eq!(circuits.failed("a", gone, Instant::now(), 0.0).wait, Duration::ZERO);
+        assert!(circuits.lock().paths.is_empty());
     }
 
     #[test]

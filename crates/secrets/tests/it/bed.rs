@@ -107,6 +107,17 @@ impl Drop for Ride {
     }
 }
 
+/// Waits until something holds, and lets the tasks of the test go on meanwhile.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let all = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, all).await;
+    done.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {what}"));
+}
+
 /// Files with credentials.
 pub(crate) struct Files(TempDir);
 

@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use pillion_secrets::bao::Trouble;
+use pillion_secrets::broker::Held;
 use pillion_secrets::lease::{Life, Step};
-use pillion_testkit::{MariaDb, OpenBao, Postgres, eventually};
+use pillion_testkit::{MariaDb, OpenBao, Postgres};
 use serde_json::json;
 
-use crate::bed::{Files, Ride, approle, post, server, text, write_source};
+use crate::bed::{Files, Ride, approle, eventually, post, server, text, write_source};
 
 fn postgres_role(bao: &OpenBao, postgres: &Postgres, ttl: &str, max_ttl: &str) {
     post(bao, "/v1/sys/mounts/database", &json!({"type": "database"}));
@@ -32,7 +33,7 @@ fn postgres_role(bao: &OpenBao, postgres: &Postgres, ttl: &str, max_ttl: &str) {
 }
 
 #[tokio::test]
-async fn credentials_of_postgresql_are_leased_renewed_and_revoked() {
+async fn credentials_of_postgresql_are_leased_renewed_without_new_data_and_revoked() {
     let (bao, files, postgres) = (OpenBao::start(), Files::new(), Postgres::start());
     postgres_role(&bao, &postgres, "60s", "90s");
     let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 600, 3600)));
@@ -57,7 +58,7 @@ async fn credentials_of_postgresql_are_leased_renewed_and_revoked() {
     assert!(capped.duration <= Duration::from_secs(90), "{capped:?}");
 
     ride.broker.revoke(&lease.id).await.unwrap();
-    eventually("the end of the credentials", || postgres.sql_as(&dsn, "SELECT 1").is_err());
+    eventually("the end", || postgres.sql_as(&dsn, "SELECT 1").is_err()).await;
     let gone = ride.broker.renew(&lease.id, asked_again()).await.unwrap_err();
     assert!(matches!(gone.error.trouble, Trouble::LeaseGone), "{gone}");
     assert_eq!(
@@ -74,11 +75,11 @@ fn asked_again() -> Duration {
 #[tokio::test]
 async fn a_lease_at_its_greatest_age_is_replaced_while_it_holds() {
     let (bao, files, postgres) = (OpenBao::start(), Files::new(), Postgres::start());
-    postgres_role(&bao, &postgres, "4s", "6s");
+    postgres_role(&bao, &postgres, "20s", "20s");
     let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 600, 3600)));
     let held = ride.fetch_eventually("database/creds/app").await;
     let dsn = postgres.dsn_of(&text(&held.fetched, "username"), &text(&held.fetched, "password"));
-    let mut life = Life::new(&held.fetched, Duration::from_secs(300), 0.5, 0.5);
+    let mut life = Life::new(&held.fetched, Duration::from_secs(300), 0.1, 0.5);
     let mut renewals = 0;
     while life.due().what == Step::Renew {
         let wait = life.due().at.duration_since(SystemTime::now()).unwrap_or_default();
@@ -88,7 +89,7 @@ async fn a_lease_at_its_greatest_age_is_replaced_while_it_holds() {
         life.renewed(SystemTime::now(), &renewed, 0.5);
         renewals += 1;
     }
-    assert!((1..=3).contains(&renewals), "{renewals}");
+    assert!((1..=2).contains(&renewals), "{renewals}");
     assert_eq!(postgres.sql_as(&dsn, "SELECT 1").unwrap(), "1", "the old one still works");
     let next = ride.fetch_eventually("database/creds/app").await;
     assert_ne!(text(&held.fetched, "username"), text(&next.fetched, "username"));
@@ -114,7 +115,7 @@ async fn credentials_of_mariadb_work_until_they_are_revoked() {
     let (name, password) = (text(&held.fetched, "username"), text(&held.fetched, "password"));
     assert_eq!(mariadb.sql_as(&name, &password, "SELECT 1").unwrap(), "1");
     ride.broker.revoke(&held.fetched.lease.as_ref().unwrap().id).await.unwrap();
-    eventually("the end", || mariadb.sql_as(&name, &password, "SELECT 1").is_err());
+    eventually("the end", || mariadb.sql_as(&name, &password, "SELECT 1").is_err()).await;
 }
 
 #[tokio::test]
@@ -151,4 +152,32 @@ async fn a_database_that_is_down_is_not_a_server_that_is_down() {
     assert!(matches!(failure.error.trouble, Trouble::Failed { status: 500, .. }), "{failure}");
     assert!(!failure.to_string().contains(Postgres::PASSWORD), "{failure}");
     assert_eq!(text(&ride.fetch("secret/db").await.unwrap().fetched, "password"), "one");
+}
+
+#[tokio::test]
+async fn a_new_login_costs_no_credentials_until_their_token_is_released() {
+    let (bao, files, postgres) = (OpenBao::start(), Files::new(), Postgres::start());
+    postgres_role(&bao, &postgres, "60s", "90s");
+    let mut server = server(&bao.url(), approle(&bao, &files, 30, 30));
+    server.renew_at = 0.1;
+    let ride = Ride::start(&server);
+    let old = ride.fetch_eventually("database/creds/app").await;
+    let first = ride.tokens.current().unwrap();
+    assert_eq!(old.session, first.id);
+    ride.session_after(Some(&first)).await;
+    let works = |held: &Held| {
+        let (name, password) = (text(&held.fetched, "username"), text(&held.fetched, "password"));
+        postgres.sql_as(&postgres.dsn_of(&name, &password), "SELECT 1").is_ok()
+    };
+    assert!(works(&old), "a new login ended the credentials");
+    let bound = old.bound(&ride.tokens, SystemTime::now()).expect("they end with their token");
+    let mut life = Life::new(&old.fetched, Duration::from_secs(300), 0.5, 0.0);
+    life.bounded(SystemTime::now(), bound, 0.5);
+    assert_eq!(life.due().what, Step::Replace);
+    assert!(life.due().at < bound);
+    let new = ride.fetch_eventually("database/creds/app").await;
+    assert!(new.session > old.session && works(&new));
+    ride.tokens.release(old.session).await;
+    eventually("the end of the old credentials", || !works(&old)).await;
+    assert!(works(&new));
 }

@@ -1,12 +1,19 @@
 //! A server that is away, sealed, slow, or that says no.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pillion_secrets::bao::Trouble;
+use pillion_secrets::session::{Session, SessionId};
 use pillion_testkit::OpenBao;
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::bed::{Files, Ride, approle, root, server, text, token_file};
+use crate::bed::{Files, Ride, approle, eventually, root, server, source, text, token_file};
 use crate::relay::Relay;
 
 #[tokio::test]
@@ -124,4 +131,69 @@ async fn a_server_that_asks_for_time_gets_it_from_everyone() {
     assert!(relay.seen().is_empty(), "{:?}", relay.seen());
     ride.fetch_eventually("secret/two").await;
     assert!(since.elapsed() >= Duration::from_secs(2));
+}
+
+/// Takes requests and answers none before it may.
+#[derive(Default)]
+struct Slow {
+    waiting: AtomicUsize,
+    most: Mutex<usize>,
+    may_answer: AtomicBool,
+}
+
+impl Slow {
+    fn start(self: Arc<Self>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        // It ends with the process of the test.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (slow, stream) = (self.clone(), stream.unwrap());
+                thread::spawn(move || {
+                    let mut lines = BufReader::new(&stream).lines();
+                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {
+                    }
+                    let waiting = slow.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+                    let mut most = slow.most.lock().unwrap();
+                    *most = waiting.max(*most);
+                    drop(most);
+                    while !slow.may_answer.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    slow.waiting.fetch_sub(1, Ordering::SeqCst);
+                    let head = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0";
+                    drop((&stream).write_all(format!("{head}\r\n\r\n").as_bytes()));
+                });
+            }
+        });
+        url
+    }
+}
+
+#[tokio::test]
+async fn a_slow_server_gets_four_requests_at_a_time() {
+    let (slow, files) = (Arc::new(Slow::default()), Files::new());
+    let path = files.write("token", "s.token");
+    let session = Session {
+        id: SessionId(7),
+        token: "s.token".into(),
+        accessor: String::new(),
+        policies: Vec::new(),
+        expires: None,
+        renewable: false,
+    };
+    let server = server(&slow.clone().start(), token_file(&path));
+    let ride = Ride::adopting(&server, Some(session));
+    let mut all = JoinSet::new();
+    for number in 0..12 {
+        let (broker, source) = (ride.broker.clone(), source(&format!("mount{number}/x")));
+        all.spawn(async move { broker.fetch(&source).await });
+    }
+    eventually("four requests", || slow.waiting.load(Ordering::SeqCst) == 4).await;
+    slow.may_answer.store(true, Ordering::SeqCst);
+    for held in all.join_all().await {
+        let failure = held.unwrap_err();
+        assert!(matches!(failure.error.trouble, Trouble::NotFound { .. }), "{failure}");
+    }
+    assert_eq!(*slow.most.lock().unwrap(), 4);
 }

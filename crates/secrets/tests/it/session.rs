@@ -6,13 +6,17 @@ use pillion_testkit::OpenBao;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::bed::{Files, Ride, approle, post, server, source, text};
+use crate::bed::{Files, Ride, approle, eventually, post, server, source, text};
 use crate::relay::Relay;
+
+const RENEWAL: &str = "POST /v1/auth/token/renew-self";
 
 #[tokio::test]
 async fn a_token_at_its_greatest_age_is_replaced_and_kept_for_its_leases() {
     let (bao, files) = (OpenBao::start(), Files::new());
-    let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 4, 6)));
+    let mut server = server(&bao.url(), approle(&bao, &files, 30, 30));
+    server.renew_at = 0.1;
+    let ride = Ride::start(&server);
     let first = ride.session_after(None).await;
     assert!(first.renewable);
     let second = ride.session_after(Some(&first)).await;
@@ -27,13 +31,15 @@ async fn a_token_at_its_greatest_age_is_replaced_and_kept_for_its_leases() {
     assert_eq!(lookup(first_token), 200);
     ride.tokens.release(first.id).await;
     ride.sessions("no trace of the first", |now| now.find(first.id).is_none()).await;
-    pillion_testkit::eventually("its end on the server", || lookup(first_token) == 403);
+    eventually("its end on the server", || lookup(first_token) == 403).await;
 }
 
 #[tokio::test]
 async fn a_token_that_nobody_releases_leaves_when_it_ends() {
     let (bao, files) = (OpenBao::start(), Files::new());
-    let ride = Ride::start(&server(&bao.url(), approle(&bao, &files, 3, 4)));
+    let mut server = server(&bao.url(), approle(&bao, &files, 5, 5));
+    server.renew_at = 0.1;
+    let ride = Ride::start(&server);
     let first = ride.session_after(None).await;
     ride.sessions("two at once", |now| now.old.iter().any(|old| old.id == first.id)).await;
     let after = ride.sessions("its end", |now| now.find(first.id).is_none()).await;
@@ -79,7 +85,7 @@ async fn a_session_of_an_earlier_life_goes_on() {
     relay.forget();
     let ride = Ride::adopting(&server, Some((*session).clone()));
     assert_eq!(ride.fetch_eventually("secret/db").await.session, session.id);
-    pillion_testkit::eventually("its renewal", || relay.count("renew-self") == 1);
+    eventually("its renewal", || relay.count("renew-self") == 1).await;
     assert_eq!(relay.count("/login"), 0, "{:?}", relay.seen());
 }
 
@@ -88,7 +94,9 @@ async fn a_quiet_system_asks_only_what_its_leases_require() {
     let (bao, files) = (OpenBao::start(), Files::new());
     let relay = Relay::before(bao.address());
     bao.put_secret("db", &json!({"password": "one"}));
-    let ride = Ride::start(&server(&relay.url(), approle(&bao, &files, 2, 3600)));
+    let mut server = server(&relay.url(), approle(&bao, &files, 10, 3600));
+    server.renew_at = 0.1;
+    let ride = Ride::start(&server);
     ride.session_after(None).await;
     let mut all = JoinSet::new();
     for _ in 0..20 {
@@ -98,8 +106,11 @@ async fn a_quiet_system_asks_only_what_its_leases_require() {
     for held in all.join_all().await {
         assert_eq!(text(&held.unwrap().fetched, "password"), "one");
     }
+    let mut seen = relay.seen();
+    // On a slow machine a second may have passed.
+    seen.retain(|line| line != RENEWAL);
     assert_eq!(
-        relay.seen(),
+        seen,
         [
             "POST /v1/auth/approle/login",
             "GET /v1/sys/internal/ui/mounts/secret/db",
@@ -107,11 +118,7 @@ async fn a_quiet_system_asks_only_what_its_leases_require() {
         ]
     );
     relay.forget();
-    let renewals = async {
-        while relay.seen().len() < 3 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(pillion_testkit::PATIENCE, renewals).await.unwrap();
-    assert_eq!(relay.seen(), ["POST /v1/auth/token/renew-self"; 3]);
+    eventually("three renewals", || relay.seen().len() >= 3).await;
+    let seen = relay.seen();
+    assert!(seen.iter().all(|line| line == RENEWAL), "{seen:?}");
 }
