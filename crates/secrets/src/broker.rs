@@ -144,10 +144,11 @@ impl Broker {
         request: impl AsyncFnOnce(&Bao, &Session) -> Result<T, Error>,
     ) -> Result<(T, SessionId), Failure> {
         let circuits = &self.0.circuits;
-        circuits.admit(path, Instant::now())?;
+        // First: whoever is admitted has to ask, because others wait for what that brings.
         let Some(session) = self.session().await else {
             return Err(self.no_token(doing()));
         };
+        circuits.admit(path, Instant::now())?;
         let result = match request(&self.0.bao, &session).await {
             Err(error) => Err(self.diagnosed(error, &session).await),
             answered => answered,

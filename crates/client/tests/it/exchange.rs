@@ -45,8 +45,14 @@ async fn requests_go_below_the_path_of_the_target_over_one_connection() {
 async fn an_idle_connection_that_the_server_has_closed_is_replaced() {
     let server = Server::plain(Act::AnswerAndClose(ok("hello")));
     let client = client(&format!("http://{}", server.address), &Options::default());
-    for _ in 0..5 {
+    for number in 1..=5 {
         assert_eq!(get(&client, "/").await.unwrap().status(), 200);
+        let closed = async {
+            while server.seen.closed() < number {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.expect("the client lets go of it");
     }
     assert_eq!(server.seen.connections(), [0, 1, 2, 3, 4]);
 }

@@ -1,9 +1,10 @@
 //! A server that answers each request with bytes of the test's choice.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -25,22 +26,52 @@ pub(crate) struct Server {
     pub(crate) seen: Seen,
 }
 
-/// The heads of all requests, and for each the number of its connection.
+/// What came.
 #[derive(Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Vec<(usize, String)>>>);
+pub(crate) struct Seen {
+    /// The heads of all requests, and for each the number of its connection.
+    requests: Arc<Mutex<Vec<(usize, String)>>>,
+    closed: Arc<AtomicUsize>,
+}
 
 impl Seen {
+    /// Connections that were ended by the server, and then by the client.
+    pub(crate) fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn heads(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|(_, head)| head.clone()).collect()
+        self.requests.lock().unwrap().iter().map(|(_, head)| head.clone()).collect()
     }
 
     pub(crate) fn connections(&self) -> Vec<usize> {
-        self.0.lock().unwrap().iter().map(|(connection, _)| *connection).collect()
+        self.requests.lock().unwrap().iter().map(|(connection, _)| *connection).collect()
     }
 }
 
-trait Io: Read + Write + Send {}
-impl<T: Read + Write + Send> Io for T {}
+trait Io: Read + Write + Send {
+    /// Says that nothing more is sent.
+    fn end(&self);
+}
+
+impl Io for TcpStream {
+    fn end(&self) {
+        // The client may have gone.
+        drop(self.shutdown(Shutdown::Write));
+    }
+}
+
+impl Io for UnixStream {
+    fn end(&self) {
+        drop(self.shutdown(Shutdown::Write));
+    }
+}
+
+impl Io for StreamOwned<ServerConnection, TcpStream> {
+    fn end(&self) {
+        self.sock.end();
+    }
+}
 
 impl Server {
     pub(crate) fn plain(act: Act) -> Self {
@@ -98,14 +129,19 @@ fn serve(io: Box<dyn Io>, act: &Act, seen: &Seen, number: usize) {
                 return;
             }
         }
-        seen.0.lock().unwrap().push((number, head));
+        seen.requests.lock().unwrap().push((number, head));
         let (Act::Answer(bytes) | Act::AnswerAndClose(bytes) | Act::AnswerAndHang(bytes)) = act;
         // The client may have gone.
         drop(io.get_mut().write_all(bytes.as_bytes()));
         drop(io.get_mut().flush());
         match act {
             Act::Answer(_) => {}
-            Act::AnswerAndClose(_) => return,
+            Act::AnswerAndClose(_) => {
+                io.get_ref().end();
+                drop(io.read_to_end(&mut Vec::new()));
+                seen.closed.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             Act::AnswerAndHang(_) => {
                 drop(io.read(&mut [0]));
                 return;

@@ -39,6 +39,24 @@ async fn a_server_that_is_sealed_or_killed_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_lost_while_the_server_is_sealed_delays_nobody_after() {
+    let (bao, files) = (OpenBao::start(), Files::new());
+    bao.put_secret("db", &json!({"password": "one"}));
+    let mut server = server(&bao.url(), approle(&bao, &files, 600, 3600));
+    server.backoff = (Duration::from_millis(50), Duration::from_secs(3600));
+    let ride = Ride::start(&server);
+    let session = ride.fetch_eventually("secret/db").await.session;
+    bao.seal();
+    let wait = ride.fetch("secret/db").await.unwrap_err().wait;
+    ride.tokens.lost(session).await;
+    ride.sessions("no token", |now| now.current.is_none() && now.trouble.is_some()).await;
+    tokio::time::sleep(wait).await;
+    ride.fetch("secret/db").await.unwrap_err();
+    bao.unseal();
+    ride.fetch_eventually("secret/db").await;
+}
+
+#[tokio::test]
 async fn a_start_without_the_server_ends_with_a_token_once_it_is_there() {
     let (mut bao, files) = (OpenBao::start(), Files::new());
     bao.put_secret("db", &json!({"password": "one"}));
