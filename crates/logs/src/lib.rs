@@ -8,5 +8,7 @@
 
 pub mod batch;
 pub mod budget;
+pub mod decode;
+pub mod lines;
 pub mod receipt;
 pub mod record;
