@@ -10,5 +10,6 @@ pub mod batch;
 pub mod budget;
 pub mod decode;
 pub mod lines;
+pub mod parse;
 pub mod receipt;
 pub mod record;

@@ -282,7 +282,8 @@ impl Units {
             }
         };
         let backwards = (0..4).step_by(self.width());
-        let back = backwards.take_while(|back| *back <= limit).find(|back| !continues(limit - back));
+        let back =
+            backwards.take_while(|back| *back <= limit).find(|back| !continues(limit - back));
         limit - back.unwrap_or(0)
     }
 }

@@ -43,8 +43,10 @@ fn lines_end_at_line_feeds_and_lose_one_carriage_return() {
         (b"\r\n", &[(b"", 0, 2)]),
     ];
     for (bytes, expected) in cases {
-        let expected: Vec<Owned> =
-            expected.iter().map(|(line, start, end)| (line.to_vec(), *start, *end, false)).collect();
+        let expected: Vec<Owned> = expected
+            .iter()
+            .map(|(line, start, end)| (line.to_vec(), *start, *end, false))
+            .collect();
         for size in 1..=bytes.len().max(1) {
             let mut framer = Framer::new(Encoding::Utf8, 100, 0);
             let lines = frame(&mut framer, bytes.chunks(size));
