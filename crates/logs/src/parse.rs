@@ -154,4 +154,4 @@ fn is_number(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

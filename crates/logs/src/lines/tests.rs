@@ -4,6 +4,8 @@ use super::*;
 
 /// A line that owns its bytes.
 type Owned = (Vec<u8>, u64, u64, bool);
+/// Bytes, and text, start and end of each of their lines.
+type Case<'a> = (&'a [u8], &'a [(&'a [u8], u64, u64)]);
 
 fn owned(line: Line<'_>) -> Owned {
     (line.bytes.to_vec(), line.start, line.end, line.truncated)
@@ -32,7 +34,7 @@ fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 
 #[test]
 fn lines_end_at_line_feeds_and_lose_one_carriage_return() {
-    let cases: [(&[u8], &[(&[u8], u64, u64)]); 8] = [
+    let cases: [Case<'_>; 8] = [
         (b"", &[]),
         (b"a\n", &[(b"a", 0, 2)]),
         (b"a\r\nb\n", &[(b"a", 0, 3), (b"b", 3, 5)]),
