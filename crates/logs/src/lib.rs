@@ -6,8 +6,13 @@
 //! clone of the receipt; a delivered batch gives its receipts back; and when all of a chunk's are
 //! back, the source's position moves.
 
+pub mod assemble;
 pub mod batch;
 pub mod budget;
+pub mod decode;
+pub mod lines;
+mod multiline;
+pub mod parse;
 pub mod receipt;
 pub mod record;
 mod role;
