@@ -10,3 +10,4 @@ pub mod batch;
 pub mod budget;
 pub mod receipt;
 pub mod record;
+pub mod tail;
