@@ -33,12 +33,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use pillion_model::logs::Files;
 use pillion_runtime::say;
 use tokio::time::{Instant, sleep_until};
 
 use globs::Globs;
 use look::Sight;
+use names::Packing;
 use notices::{Notice, Notices};
 use table::{Slot, Table};
 use turn::Step;
@@ -133,6 +135,10 @@ pub struct Tail {
     reconciling: bool,
     /// Whether files that are there at the first look are read from their end.
     skip_present: bool,
+    /// Until the first look has ended: when the source was last looked after, in milliseconds.
+    away_since: Option<u64>,
+    /// When what happens was last looked at, in milliseconds since 1970.
+    looked: u64,
     buffer: Vec<u8>,
     lost: u64,
     next_look: Instant,
@@ -152,10 +158,11 @@ impl Tail {
         source: Arc<str>,
         positions: Option<Positions>,
     ) -> Result<Self, GlobError> {
-        let entries = positions.as_ref().and_then(|positions| positions.of(&source));
-        let skip_present = entries.is_none() && !files.from_start;
+        let known = positions.as_ref().and_then(|positions| positions.of(&source));
+        let skip_present = known.is_none() && !files.from_start;
+        let away_since = known.as_ref().map(|(_, looked)| *looked);
         let mut unclaimed = Unclaimed::default();
-        entries.into_iter().flatten().for_each(|entry| unclaimed.add(entry));
+        known.into_iter().flat_map(|(entries, _)| entries).for_each(|entry| unclaimed.add(entry));
         let now = Instant::now();
         let notices = Notices::new().map_err(|error| blind(&error)).ok();
         Ok(Self {
@@ -177,6 +184,8 @@ impl Tail {
             rotated: HashSet::new(),
             reconciling: false,
             skip_present,
+            away_since,
+            looked: 0,
             buffer: Vec::new(),
             lost: 0,
             next_look: now,
@@ -317,6 +326,7 @@ impl Tail {
     /// Looks where the kernel has told.
     fn heed(&mut self) {
         let Some(notices) = &mut self.notices else { return };
+        self.looked = unix_ms();
         let told = match notices.drain() {
             Ok(told) => told,
             Err(error) => {
@@ -340,7 +350,7 @@ impl Tail {
                         || self.globs.mean(&from)
                         || self.rotated.contains(&from)
                         || !self.table.through(&from).is_empty();
-                    if is_ours {
+                    if is_ours && Packing::of(&to).is_none() {
                         self.rotated.insert(to.clone());
                     }
                     self.moves.insert(from.clone(), to.clone());
@@ -373,6 +383,7 @@ impl Tail {
     /// Looks at everything.
     fn reconcile(&mut self) {
         self.reconciling = true;
+        self.looked = unix_ms();
         let found = self.globs.walk();
         for (path, error) in &found.unreadable {
             say!(Warn, "cannot look into", path = path.display(), error = error);
@@ -390,12 +401,10 @@ impl Tail {
         for path in known.iter().filter(|path| !found.files.contains(&***path)) {
             self.look(path);
         }
-        if let Some(positions) = &self.positions {
-            positions.begin(&self.source);
-        }
         self.recover_unclaimed();
         self.meet_strangers();
         self.skip_present = false;
+        self.away_since = None;
         self.rotated.clear();
         self.reconciling = false;
         self.table.prune_links();
@@ -425,8 +434,10 @@ fn since_1970_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// By the clock that files are stamped with, so that both can be compared.
 fn unix_ms() -> u64 {
-    since_1970_ms(SystemTime::now())
+    let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map(Duration::from);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(0))
 }
 
 fn unix_ns() -> u64 {

@@ -13,8 +13,6 @@ use super::names::{Packing, before_rotation, is_rotated};
 use super::table::{File, Slot};
 use super::{FILES, Tail, unix_ms};
 
-/// The kernel's clock for files may be so far behind ours.
-const CLOCK_LAG_MS: u64 = 20;
 /// As many links as the kernel follows.
 const LINKS: usize = 40;
 /// A file that is not read from its beginning is read from the last line that begins in so many
@@ -88,7 +86,7 @@ impl Tail {
         }
         let Some(file) = self.table.get_mut(slot) else { return };
         file.seen = unix_ms();
-        file.size = sight.size;
+        (file.size, file.modified) = (sight.size, sight.modified);
         if sight.size != file.mark.end || file.fault.is_some() {
             self.wake(slot);
         }
@@ -102,7 +100,11 @@ impl Tail {
         } else if let Some(entry) = self.unclaimed.claim(sight.id) {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
-            self.arrive(slot, &sight);
+            self.found_again(slot, &sight);
+            if entry.mark.end == 0 && !entry.moved {
+                // Nothing was read that could tell of a truncation.
+                self.adopt(entry.seen, &siblings(&entry.path));
+            }
         } else {
             self.strangers.push(sight);
         }
@@ -122,10 +124,15 @@ impl Tail {
             }
             self.table.leave(owner);
         }
-        if let Some(file) = self.table.get_mut(owner) {
-            file.moved = *file.path != *sight.path;
-        }
         self.arrive(owner, sight);
+        if let Some(file) = self.table.get_mut(owner) {
+            let path = file.real_path().clone();
+            file.moved = path != file.origin;
+            if file.moved && !is_rotated(&path, &file.origin) {
+                // Its name is another now, but not one that rotation gives.
+                file.origin = path;
+            }
+        }
     }
 
     fn arrive(&mut self, slot: Slot, sight: &Sight) {
@@ -137,7 +144,7 @@ impl Tail {
         self.table.arrive(slot, sight.path.as_path().into(), place);
         if let Some(file) = self.table.get_mut(slot) {
             file.seen = unix_ms();
-            file.size = sight.size;
+            (file.size, file.modified) = (sight.size, sight.modified);
             file.after = file.after.or(before);
         }
         self.wake(slot);
@@ -162,7 +169,8 @@ impl Tail {
     /// The path of a file leads to nothing, or to another file.
     fn left(&mut self, slot: Slot) {
         let Some(file) = self.table.get_mut(slot) else { return };
-        let (id, path, seen) = (file.id, file.real_path().clone(), file.seen);
+        let (id, path, origin) = (file.id, file.real_path().clone(), file.origin.clone());
+        let (seen, was_moved) = (file.seen, file.moved);
         let is_deleted = file.content.as_ref().and_then(Content::plain).map(is_deleted);
         let unread = file.queued;
         file.moved = true;
@@ -182,13 +190,15 @@ impl Tail {
         if !search {
             return;
         }
-        let siblings = siblings(&path);
+        let siblings = siblings(&origin);
         if let Some(there) = siblings.iter().find(|sibling| sibling.id == id) {
             self.look(&there.path);
         } else if let Some(file) = self.table.get_mut(slot) {
             file.away = is_deleted.is_some() || self.moves.contains_key(&*path);
         }
-        self.adopt(seen, &siblings);
+        if !was_moved {
+            self.adopt(seen, &siblings);
+        }
         let is_lost = |file: &File| !file.reached && file.content.is_none();
         if self.table.get(slot).is_some_and(is_lost) {
             self.recover(slot, &siblings);
@@ -199,7 +209,7 @@ impl Tail {
     /// path led to another file.
     fn adopt(&mut self, since: u64, siblings: &[Sight]) {
         for sibling in siblings.iter().rev() {
-            let is_newer = sibling.modified + CLOCK_LAG_MS >= since;
+            let is_newer = sibling.modified >= since;
             let is_known = self.table.owner(sibling.id).is_some();
             if is_newer && !is_known && !self.globs.excluded(&sibling.path) {
                 if Packing::of(&sibling.path).is_some() && !(self.compressed && self.reconciling) {
@@ -221,7 +231,12 @@ impl Tail {
             let copy = owner.filter(|owner| {
                 self.table.get(*owner).is_some_and(|other| other.copy_of == Some(slot))
             });
-            if (owner.is_some() && copy.is_none()) || mark.end == 0 {
+            // Where nothing was read, there is nothing to compare: name or time have to tell.
+            let is_named = *sibling.path.with_extension("") == *file.path;
+            let is_packed = Packing::of(&sibling.path).is_some();
+            let is_its = is_packed && (is_named || sibling.modified == file.modified);
+            let is_likely = copy.is_some() || (owner.is_none() && (mark.end > 0 || is_its));
+            if !is_likely {
                 continue;
             }
             match self.rest(&sibling.path, mark, next) {
@@ -302,6 +317,9 @@ impl Tail {
             return;
         }
         let originals = before_rotation(path);
+        if Packing::of(path).is_some() && self.is_known_packed(&sight, &originals) {
+            return;
+        }
         for original in &originals {
             let Some(known) = self.table.at(original) else { continue };
             self.verify(known);
@@ -316,10 +334,25 @@ impl Tail {
                 return;
             }
         }
+        if let Some(since) = self.away_since
+            && !self.rotated.contains(path)
+        {
+            // Others may have had this path since we left.
+            self.adopt(since, &siblings(path));
+        }
         let slot = self.begin(&sight, |_| {});
         if let Some(slot) = slot.filter(|_| self.rotated.contains(path)) {
             originals.iter().for_each(|original| self.put_between(original, slot));
         }
+    }
+
+    /// Whether what is compressed there is known as it was.
+    fn is_known_packed(&self, sight: &Sight, originals: &[PathBuf]) -> bool {
+        let related = self.table.iter().map(|(_, file)| file);
+        let related = related.filter(|file| originals.iter().any(|path| **path == *file.origin));
+        related.filter(|file| file.mark.end > 0).any(|file| {
+            !matches!(self.rest(&sight.path, file.mark, file.mark.end), Ok(None))
+        })
     }
 
     /// A rotated file is read after the one that had the path before, and before the one that has
@@ -346,7 +379,15 @@ impl Tail {
         let seed = Seed::new(&self.source, sight.id, 0, salt);
         let mut file = File::new(sight.id, sight.path.as_path().into(), seed);
         let is_rotated = self.rotated.contains(&sight.path);
-        file.moved = is_rotated;
+        if is_rotated {
+            let known = |path: &&PathBuf| self.globs.mean(path);
+            file.moved = true;
+            let before = before_rotation(&sight.path);
+            // The first path is the last but not the least rotated: `app.log.1` of `app.log.1.gz`.
+            if let Some(origin) = before.iter().rev().find(known).or(before.first()) {
+                file.origin = origin.as_path().into();
+            }
+        }
         if self.skip_present && !is_rotated {
             file.mark = last_line(&sight.path, sight.size).unwrap_or_default();
             file.next = file.mark.end;
@@ -354,6 +395,9 @@ impl Tail {
         change(&mut file);
         let slot = self.table.insert(file);
         self.arrive(slot, sight);
+        if let Some(file) = self.table.get_mut(slot).filter(|_| !is_rotated) {
+            file.origin = file.real_path().clone();
+        }
         self.touch(slot);
         Some(slot)
     }
@@ -427,7 +471,8 @@ impl Tail {
         file.content = old.content.take();
         old.moved = true;
         let (path, place, reached) = (old.path.clone(), old.place.clone(), old.reached);
-        let (real, seen) = (old.real_path().clone(), old.seen);
+        let (origin, seen, was_moved) = (old.origin.clone(), old.seen, file.moved);
+        file.origin = origin.clone();
         let fresh = self.table.insert(file);
         for open in &mut self.open {
             if *open == slot {
@@ -440,7 +485,7 @@ impl Tail {
         }
         self.touch(slot);
         self.touch(fresh);
-        let siblings = siblings(&real);
+        let siblings = siblings(&origin);
         if self.recover(slot, &siblings) {
             if let Some(file) = self.table.get_mut(fresh) {
                 file.after = Some(slot);
@@ -448,7 +493,9 @@ impl Tail {
         } else {
             self.end(slot);
         }
-        self.adopt(seen, &siblings);
+        if !was_moved {
+            self.adopt(seen, &siblings);
+        }
         self.wake(fresh);
         self.meet_strangers();
     }
@@ -475,7 +522,9 @@ impl Tail {
             if let Some(slot) = owner {
                 self.put_between(&entry.path, slot);
             }
-            self.adopt(entry.seen, &siblings);
+            if !entry.moved {
+                self.adopt(entry.seen, &siblings);
+            }
         }
     }
 }

@@ -64,12 +64,27 @@ pub struct Positions(Rc<RefCell<Inner>>);
 struct Inner {
     folder: PathBuf,
     _lock: Flock<File>,
-    sources: BTreeMap<String, BTreeMap<Seed, Entry>>,
+    sources: BTreeMap<String, Known>,
     changed: bool,
     saved: Option<Instant>,
     saving: Option<JoinHandle<()>>,
     /// The last save in the background went wrong.
     failed: Arc<AtomicBool>,
+}
+
+/// What is known of one source.
+#[derive(Debug, Default)]
+struct Known {
+    /// When it was last looked after, in milliseconds since 1970.
+    looked: u64,
+    entries: BTreeMap<Seed, Entry>,
+}
+
+/// What is known of one source, as it is written.
+#[derive(Serialize, Deserialize)]
+struct SavedSource<E> {
+    looked: u64,
+    files: Vec<E>,
 }
 
 /// How far one generation of a file was read and delivered.
@@ -86,10 +101,15 @@ pub(super) struct Entry {
     pub(super) position: u64,
     /// How long the file was.
     pub(super) size: u64,
-    /// When the path last led to the file, in milliseconds since 1970.
+    /// When it was written to, as it was last looked at, in milliseconds since 1970.
+    pub(super) modified: u64,
+    /// When a path last led to the file, in milliseconds since 1970.
     pub(super) seen: u64,
+    /// Where it was before any rotation.
     #[serde(with = "path")]
     pub(super) path: Arc<Path>,
+    /// Whether it was rotated.
+    pub(super) moved: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,16 +154,22 @@ impl Positions {
         }))))
     }
 
-    /// What is known of a source's files. `None`: nothing was ever read of it.
-    pub(super) fn of(&self, source: &str) -> Option<Vec<Entry>> {
-        Some(self.0.borrow().sources.get(source)?.values().cloned().collect())
+    /// What is known of a source's files, and when it was last looked after, in milliseconds since
+    /// 1970. `None`: never.
+    pub(super) fn of(&self, source: &str) -> Option<(Vec<Entry>, u64)> {
+        let inner = self.0.borrow();
+        let known = inner.sources.get(source)?;
+        Some((known.entries.values().cloned().collect(), known.looked))
     }
 
-    /// Notes a source that is read from now on.
-    pub(super) fn begin(&self, source: &str) {
+    /// Notes that a source is looked after.
+    pub(super) fn looked(&self, source: &str, now_ms: u64) {
         let mut inner = self.0.borrow_mut();
-        if !inner.sources.contains_key(source) {
-            inner.sources.insert(source.to_owned(), BTreeMap::new());
+        if let Some(known) = inner.sources.get_mut(source) {
+            known.looked = now_ms;
+        } else {
+            let known = Known { looked: now_ms, entries: BTreeMap::new() };
+            inner.sources.insert(source.to_owned(), known);
             inner.changed = true;
         }
     }
@@ -151,7 +177,7 @@ impl Positions {
     /// Notes how far a file is.
     pub(super) fn put(&self, source: &str, entry: Entry) {
         let mut inner = self.0.borrow_mut();
-        let Some(entries) = inner.sources.get_mut(source) else { return };
+        let Some(Known { entries, .. }) = inner.sources.get_mut(source) else { return };
         if entries.get(&entry.seed) != Some(&entry) {
             entries.insert(entry.seed, entry);
             inner.changed = true;
@@ -161,7 +187,7 @@ impl Positions {
     /// Forgets a file.
     pub(super) fn remove(&self, source: &str, seed: Seed) {
         let mut inner = self.0.borrow_mut();
-        let Some(entries) = inner.sources.get_mut(source) else { return };
+        let Some(Known { entries, .. }) = inner.sources.get_mut(source) else { return };
         inner.changed |= entries.remove(&seed).is_some();
     }
 
@@ -225,7 +251,7 @@ impl Positions {
     /// Forgets what was given up finding: `is_present` says what is there.
     pub(super) fn forget(&self, source: &str, now_ms: u64, is_present: impl Fn(Seed) -> bool) {
         let mut inner = self.0.borrow_mut();
-        let Some(entries) = inner.sources.get_mut(source) else { return };
+        let Some(Known { entries, .. }) = inner.sources.get_mut(source) else { return };
         let before = entries.len();
         let is_old = |entry: &Entry| now_ms.saturating_sub(entry.seen) > FORGOTTEN_AFTER_MS;
         entries.retain(|seed, entry| is_present(*seed) || !is_old(entry));
@@ -243,19 +269,20 @@ impl Positions {
 }
 
 impl Inner {
-    fn text(&self) -> io::Result<Vec<u8>> {
-        let sources: BTreeMap<&str, Vec<&Entry>> = self
-            .sources
-            .iter()
-            .map(|(name, entries)| (name.as_str(), entries.values().collect()))
-            .collect();
+    fn text<'s>(&'s self) -> io::Result<Vec<u8>> {
+        let saved = |known: &'s Known| SavedSource {
+            looked: known.looked,
+            files: known.entries.values().collect::<Vec<&Entry>>(),
+        };
+        let sources = self.sources.iter().map(|(name, known)| (name.as_str(), saved(known)));
+        let sources: BTreeMap<&str, SavedSource<&Entry>> = sources.collect();
         let mut text = serde_json::to_vec(&Saved { version: VERSION, sources })?;
         text.push(b'\n');
         Ok(text)
     }
 }
 
-fn load(path: &Path) -> Result<BTreeMap<String, BTreeMap<Seed, Entry>>, PositionsError> {
+fn load(path: &Path) -> Result<BTreeMap<String, Known>, PositionsError> {
     let io = |error| PositionsError::Io { path: path.to_owned(), error };
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -267,8 +294,8 @@ fn load(path: &Path) -> Result<BTreeMap<String, BTreeMap<Seed, Entry>>, Position
     {
         return Err(PositionsError::Newer { path: path.to_owned(), version });
     }
-    match serde_json::from_slice::<Saved<BTreeMap<String, Vec<Entry>>>>(&text) {
-        Ok(saved) => Ok(saved.sources.into_iter().map(|(name, all)| (name, by_seed(all))).collect()),
+    match serde_json::from_slice::<Saved<BTreeMap<String, SavedSource<Entry>>>>(&text) {
+        Ok(saved) => Ok(saved.sources.into_iter().map(|(name, all)| (name, known(all))).collect()),
         Err(error) => {
             let aside = path.with_file_name(format!("positions.json.bad-{}", super::unix_ms()));
             fs::rename(path, &aside).map_err(io)?;
@@ -283,8 +310,9 @@ fn load(path: &Path) -> Result<BTreeMap<String, BTreeMap<Seed, Entry>>, Position
     }
 }
 
-fn by_seed(entries: Vec<Entry>) -> BTreeMap<Seed, Entry> {
-    entries.into_iter().map(|entry| (entry.seed, entry)).collect()
+fn known(saved: SavedSource<Entry>) -> Known {
+    let entries = saved.files.into_iter().map(|entry| (entry.seed, entry)).collect();
+    Known { looked: saved.looked, entries }
 }
 
 fn write(folder: &Path, text: &[u8]) -> io::Result<()> {

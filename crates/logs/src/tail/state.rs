@@ -100,6 +100,9 @@ impl Tail {
 
     /// Notes how far the touched files have been delivered, and forgets those that are done with.
     pub(super) fn note_positions(&mut self) {
+        if let Some(positions) = &self.positions {
+            positions.looked(&self.source, self.looked);
+        }
         for slot in std::mem::take(&mut self.touched) {
             let Some(file) = self.table.get(slot) else { continue };
             let is_original_there = file.copy_of.is_some_and(|of| self.table.get(of).is_some());

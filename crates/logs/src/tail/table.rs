@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) id: FileId,
     /// Where it is, or was last.
     pub(super) path: Arc<Path>,
+    /// The path that it had before any rotation; links followed.
+    pub(super) origin: Arc<Path>,
     /// Where the link at `path` leads to.
     pub(super) place: Option<Arc<Path>>,
     /// Whether `path` leads to it. If not, it was deleted, moved out of sight, or truncated.
@@ -36,6 +38,8 @@ pub(super) struct File {
     pub(super) ledger: Option<Ledger>,
     /// How long it was when it was last looked at.
     pub(super) size: u64,
+    /// When it was written to, as it was last looked at, in milliseconds since 1970.
+    pub(super) modified: u64,
     /// When `path` last led to it, in milliseconds since 1970.
     pub(super) seen: u64,
     /// When something was last read of it.
@@ -64,8 +68,8 @@ impl File {
         file.generation = entry.generation;
         file.mark = entry.mark;
         file.next = entry.position.min(entry.mark.end);
-        file.size = entry.size;
-        file.seen = entry.seen;
+        (file.size, file.modified, file.moved) = (entry.size, entry.modified, entry.moved);
+        (file.seen, file.origin) = (entry.seen, entry.path.clone());
         file
     }
 
@@ -73,6 +77,7 @@ impl File {
     pub(super) fn new(id: FileId, path: Arc<Path>, seed: Seed) -> Self {
         Self {
             id,
+            origin: path.clone(),
             path,
             place: None,
             reached: false,
@@ -84,6 +89,7 @@ impl File {
             next: 0,
             ledger: None,
             size: 0,
+            modified: 0,
             seen: 0,
             grown: Instant::now(),
             content: None,
@@ -121,8 +127,10 @@ impl File {
             mark: self.mark,
             position: self.delivered(),
             size: self.size,
+            modified: self.modified,
             seen: self.seen,
-            path: self.real_path().clone(),
+            path: self.origin.clone(),
+            moved: self.moved,
         }
     }
 }

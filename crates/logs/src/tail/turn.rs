@@ -55,6 +55,11 @@ impl Tail {
     /// Reads a block, together with the bytes before it, which must be those that were read.
     fn read(&mut self, slot: Slot) -> Option<Step> {
         let file = self.table.get_mut(slot)?;
+        let now = file.content.as_ref().and_then(Content::plain).map(std::fs::File::metadata);
+        if file.mark.end == 0 && matches!(now, Some(Ok(now)) if now.len() < file.size) {
+            self.truncated(slot);
+            return None;
+        }
         let from = file.next.min(file.mark.end - file.mark.tail_bytes() as u64);
         let known = usize::try_from(file.mark.end - from).unwrap_or(usize::MAX);
         let wanted = known.saturating_add(BLOCK);

@@ -1,24 +1,20 @@
 //! Saved positions whose file has not been found yet.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::Arc;
 
 use super::identity::{FileId, Seed};
 use super::positions::Entry;
 
-/// They are looked up by inode and by path.
+/// They are looked up by inode.
 #[derive(Debug, Default)]
 pub(super) struct Unclaimed {
     entries: BTreeMap<Seed, Entry>,
     inodes: HashMap<u64, Vec<Seed>>,
-    paths: HashMap<Arc<Path>, Vec<Seed>>,
 }
 
 impl Unclaimed {
     pub(super) fn add(&mut self, entry: Entry) {
         self.inodes.entry(entry.id.inode).or_default().push(entry.seed);
-        self.paths.entry(entry.path.clone()).or_default().push(entry.seed);
         self.entries.insert(entry.seed, entry);
     }
 
@@ -37,33 +33,25 @@ impl Unclaimed {
         self.take(seed)
     }
 
-    /// What was last known at this path.
-    pub(super) fn at(&self, path: &Path) -> Vec<Entry> {
-        let seeds = self.paths.get(path).map(Vec::as_slice).unwrap_or_default();
-        seeds.iter().filter_map(|seed| self.entries.get(seed)).cloned().collect()
-    }
-
     pub(super) fn take(&mut self, seed: Seed) -> Option<Entry> {
         let entry = self.entries.remove(&seed)?;
-        forget(&mut self.inodes, &entry.id.inode, seed);
-        forget(&mut self.paths, &entry.path, seed);
+        if let Some(seeds) = self.inodes.get_mut(&entry.id.inode) {
+            seeds.retain(|other| *other != seed);
+            if seeds.is_empty() {
+                self.inodes.remove(&entry.id.inode);
+            }
+        }
         Some(entry)
     }
 
+    /// All of them, the older files of each path first.
     pub(super) fn seeds(&self) -> Vec<Seed> {
-        self.entries.keys().copied().collect()
+        let mut entries: Vec<&Entry> = self.entries.values().collect();
+        entries.sort_by_key(|entry| (&entry.path, !entry.moved, entry.id.born, entry.generation));
+        entries.into_iter().map(|entry| entry.seed).collect()
     }
 
     pub(super) fn get(&self, seed: Seed) -> Option<&Entry> {
         self.entries.get(&seed)
-    }
-}
-
-fn forget<K: Eq + std::hash::Hash>(index: &mut HashMap<K, Vec<Seed>>, key: &K, seed: Seed) {
-    if let Some(seeds) = index.get_mut(key) {
-        seeds.retain(|other| *other != seed);
-        if seeds.is_empty() {
-            index.remove(key);
-        }
     }
 }

@@ -86,6 +86,8 @@ impl World {
         files.open_files = 4;
         let mut reader = Reader::new(&files, Some(self.state.root()));
         reader.gives_back = self.chance.below(2) == 0;
+        // The first look is taken: what was rotated before it is not ours.
+        reader.tail.at_end();
         self.reader = Some(reader);
     }
 
@@ -95,7 +97,7 @@ impl World {
         for _ in 0..1 + self.chance.below(20) {
             if !log.unfinished {
                 let length = [3, 40, 900, 20_000][self.chance.below(4) as usize];
-                let fill = "x".repeat(self.chance.below(length) as usize);
+                let fill = format!("{:x} ", self.sequence).repeat(self.chance.below(length) as usize / 3);
                 let line = format!("{} {} {fill}", log.name, self.sequence);
                 self.sequence += 1;
                 self.written.insert(line.clone());
@@ -117,6 +119,7 @@ impl World {
             return;
         }
         self.trace.push(format!("rotate {} {:?}", log.name, log.rotation));
+        tick();
         for number in (1..=log.rotated).rev() {
             for end in ["", ".gz"] {
                 let from = format!("{}.{number}{end}", log.name);
@@ -136,6 +139,7 @@ impl World {
             Rotation::Rename => self.folder.rename(&log.name, &to),
             Rotation::CopyTruncate => self.folder.copytruncate(&log.name, &to),
         }
+        tick();
     }
 
     fn compress(&mut self, which: usize) {
@@ -144,6 +148,7 @@ impl World {
         let from = format!("{}.{number}", log.name);
         if self.folder.path(&from).exists() {
             self.trace.push(format!("compress {from}"));
+            tick();
             self.folder.gzip(&from, &format!("{from}.gz"));
             log.compressed += 1;
         }
@@ -223,6 +228,10 @@ impl World {
     }
 
     async fn act(&mut self) {
+        if std::env::var("DBG").is_ok() {
+            eprintln!("DBG after {:?}", self.trace.last());
+            eprintln!("DBG {}", std::fs::read_to_string(self.state.path("positions.json")).unwrap_or_default().replace("{", "\n{"));
+        }
         let which = self.chance.below(3) as usize;
         match self.chance.below(24) {
             0..8 => self.write(which),
@@ -290,6 +299,14 @@ impl World {
             .map(|line| line.get(..40.min(line.len())).unwrap())
             .collect();
         assert!(missing.is_empty(), "lost: {missing:?}\n{}", self.trace.join("\n"));
+    }
+}
+
+/// Waits until files are stamped with a later time: what happens within a tick has no order.
+fn tick() {
+    let now = super::super::unix_ms();
+    while super::super::unix_ms() < now + 2 {
+        std::thread::yield_now();
     }
 }
 
