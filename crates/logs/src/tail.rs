@@ -137,6 +137,8 @@ pub struct Tail {
     skip_present: bool,
     /// Until the first look has ended: when the source was last looked after, in milliseconds.
     away_since: Option<u64>,
+    /// When this began, in milliseconds since 1970.
+    began: u64,
     /// When what happens was last looked at, in milliseconds since 1970.
     looked: u64,
     buffer: Vec<u8>,
@@ -185,6 +187,7 @@ impl Tail {
             reconciling: false,
             skip_present,
             away_since,
+            began: unix_ms(),
             looked: 0,
             buffer: Vec::new(),
             lost: 0,

@@ -96,7 +96,7 @@ impl Tail {
     fn found(&mut self, sight: Sight) {
         if let Some(owner) = self.table.owner(sight.id) {
             self.found_again(owner, &sight);
-        } else if !self.is_wanted(&sight.path) {
+        } else if !self.is_wanted(&sight) {
         } else if let Some(entry) = self.unclaimed.claim(sight.id) {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
@@ -110,9 +110,18 @@ impl Tail {
         }
     }
 
-    fn is_wanted(&self, path: &Path) -> bool {
-        let meant = self.globs.mean(path) && Packing::of(path).is_none();
-        meant || (self.rotated.contains(path) && !self.globs.excluded(path))
+    fn is_wanted(&mut self, sight: &Sight) -> bool {
+        let path = &sight.path;
+        if self.globs.excluded(path) || self.rotated.contains(path) {
+            return !self.globs.excluded(path);
+        }
+        if Packing::of(path).is_some() || self.globs.mean(path) {
+            return Packing::of(path).is_none();
+        }
+        // It was created, written and rotated before anyone looked.
+        let is_new = sight.modified >= self.began;
+        let is_rotation = is_new && before_rotation(path).iter().any(|path| self.globs.mean(path));
+        is_rotation && self.rotated.insert(path.clone())
     }
 
     /// A file that is known has another path, or one more.

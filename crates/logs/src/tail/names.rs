@@ -28,23 +28,34 @@ impl Packing {
     }
 }
 
-/// The paths that `path` may have had before it was rotated, the likeliest first.
+/// The paths that `path` may have had before it was rotated, the likeliest first. What rotation puts
+/// in is a number, a date, or `old`.
 pub(super) fn before_rotation(path: &Path) -> Vec<PathBuf> {
     let Some(name) = path.file_name().map(OsStr::as_bytes) else { return Vec::new() };
     let plain = if Packing::of(path).is_some() { stem(name) } else { name };
     let mut names: Vec<Vec<u8>> = Vec::new();
-    let extension = plain.get(stem(plain).len()..).unwrap_or_default();
     if plain.len() < name.len() {
         names.push(plain.to_vec());
     }
-    for cut in (1..plain.len()).rev().filter(|cut| plain.get(*cut).is_some_and(|b| CUTS.contains(b))) {
-        let Some(first) = plain.get(..cut) else { continue };
-        names.push(first.to_vec());
-        if first.len() + extension.len() < plain.len() {
+    let body = stem(plain);
+    let extension = plain.get(body.len()..).unwrap_or_default();
+    let is_cut = |cut: &usize| plain.get(*cut).is_some_and(|byte| CUTS.contains(byte));
+    for cut in (1..plain.len()).rev().filter(is_cut) {
+        let (Some(first), Some(added)) = (plain.get(..cut), plain.get(cut + 1..)) else { continue };
+        if is_added(added) {
+            names.push(first.to_vec());
+        }
+        if body.get(cut + 1..).is_some_and(is_added) {
             names.push([first, extension].concat());
         }
     }
     names.into_iter().map(|name| path.with_file_name(OsStr::from_bytes(&name))).collect()
+}
+
+/// Whether rotation adds this to a name.
+fn is_added(part: &[u8]) -> bool {
+    let is_stamp = |byte: &u8| byte.is_ascii_digit() || CUTS.contains(byte) || b":+TZ".contains(byte);
+    part == b"old" || (part.iter().all(is_stamp) && part.iter().any(u8::is_ascii_digit))
 }
 
 /// Whether `path` may be what `original` was called after a rotation.
@@ -81,6 +92,9 @@ mod tests {
             ("/l/app.log", "/l/app.log.1", false),
             ("/l/other.log.1", "/l/app.log", false),
             ("/k/app.log.1", "/l/app.log", false),
+            ("/l/app.log.old", "/l/app.log", true),
+            ("/l/app.log.lock", "/l/app.log", false),
+            ("/l/app-worker.log", "/l/app.log", false),
             ("/l/.hidden", "/l/", false),
         ] {
             let is = is_rotated(Path::new(path), Path::new(original));

@@ -228,10 +228,6 @@ impl World {
     }
 
     async fn act(&mut self) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!("DBG after {:?}", self.trace.last());
-            eprintln!("DBG {}", std::fs::read_to_string(self.state.path("positions.json")).unwrap_or_default().replace("{", "\n{"));
-        }
         let which = self.chance.below(3) as usize;
         match self.chance.below(24) {
             0..8 => self.write(which),
@@ -299,6 +295,7 @@ impl World {
             .map(|line| line.get(..40.min(line.len())).unwrap())
             .collect();
         assert!(missing.is_empty(), "lost: {missing:?}\n{}", self.trace.join("\n"));
+        self.end_reader().await;
     }
 }
 
@@ -322,10 +319,10 @@ async fn run(seed: u64, steps: usize) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_and_nothing_that_was_saved_comes_again() {
-    let seeds: Vec<u64> = match std::env::var("PILLION_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=60).collect(),
-    };
+    // One seed, or the first and the last of several: `PILLION_MODEL_SEEDS=61-600`.
+    let seeds = std::env::var("PILLION_MODEL_SEEDS").unwrap_or_else(|_| "1-40".into());
+    let (first, last) = seeds.split_once('-').unwrap_or((&seeds, &seeds));
+    let seeds = first.parse().unwrap()..=last.parse().unwrap();
     for seed in seeds {
         run(seed, 120).await;
     }
