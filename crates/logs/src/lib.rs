@@ -16,5 +16,6 @@ pub mod parse;
 pub mod receipt;
 pub mod record;
 mod role;
+pub mod tail;
 
 pub use role::{Context, Error, run};
