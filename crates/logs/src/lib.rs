@@ -8,5 +8,8 @@
 
 pub mod batch;
 pub mod budget;
+pub mod deliver;
+pub mod encode;
 pub mod receipt;
 pub mod record;
+pub mod sink;
