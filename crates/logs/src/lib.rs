@@ -10,12 +10,15 @@ pub mod assemble;
 pub mod batch;
 pub mod budget;
 pub mod decode;
+pub mod deliver;
+pub mod encode;
 pub mod lines;
 mod multiline;
 pub mod parse;
 pub mod receipt;
 pub mod record;
 mod role;
+pub mod sink;
 pub mod tail;
 
 pub use role::{Context, Error, run};
