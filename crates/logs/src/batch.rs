@@ -18,7 +18,7 @@ pub struct Batch {
     pub ends: Vec<u32>,
     /// When the first of them was read.
     pub oldest: UnixNanos,
-    /// What is given back once all of it is delivered; empty for a batch from the disk.
+    /// What is given back once all of it is delivered.
     pub receipts: Vec<Receipt>,
     /// What it takes of the budget; `None` for one from the disk, which the queue bounds.
     pub charge: Option<Charge>,
