@@ -36,6 +36,12 @@ impl Batch {
         })
     }
 
+    /// The bytes that it takes in memory, near enough for a budget.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<u32>()
+    }
+
     /// How old its first record is.
     #[must_use]
     pub fn age(&self, now: UnixNanos) -> Duration {

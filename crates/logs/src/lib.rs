@@ -7,7 +7,10 @@
 //! back, the source's position moves.
 
 pub mod batch;
+pub mod batcher;
 pub mod budget;
+pub mod dead_letters;
+pub mod queue;
 pub mod receipt;
 pub mod record;
 pub mod segments;
