@@ -8,7 +8,7 @@ use crate::receipt::Receipt;
 use crate::record::UnixNanos;
 
 /// Records of one sink and one partition, encoded one after another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// What has to travel apart from the rest: a Loki stream's labels, an index. Empty for most.
     pub partition: Arc<str>,

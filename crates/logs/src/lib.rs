@@ -10,6 +10,7 @@ pub mod batch;
 pub mod batcher;
 pub mod budget;
 pub mod dead_letters;
+pub mod fsck;
 pub mod queue;
 pub mod receipt;
 pub mod record;

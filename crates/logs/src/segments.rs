@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use pillion_runtime::say;
 
-pub(crate) use folder::{Folder, aside, ledger, segment, segments};
+pub(crate) use folder::{Folder, aside, is_locked, ledger, lock, segment, segments};
 pub(crate) use frame::Header;
 pub use ledger::{Entry, Position};
 pub(crate) use ledger::{Ledger, peek};
@@ -231,6 +231,24 @@ impl Segments {
         self.list.iter().chain(&self.retired).map(|segment| segment.len).sum()
     }
 
+    /// Where is read next: where the batch ends that was read last.
+    #[must_use]
+    pub fn at(&self) -> Position {
+        self.at
+    }
+
+    /// Whether there are segments that the next job removes.
+    #[must_use]
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Whether a job would have something to do.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.dirty.is_empty() || self.has_retired() || self.told != Told::Disk
+    }
+
     /// What went wrong since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -239,7 +257,7 @@ impl Segments {
 
     /// What has to reach the disk for certain; `None` where it has everything.
     pub fn sync_job(&mut self) -> Option<SyncJob> {
-        if self.dirty.is_empty() && self.retired.is_empty() && self.told == Told::Disk {
+        if !self.is_behind() {
             return None;
         }
         if self.told == Told::Not {

@@ -79,6 +79,16 @@ pub(crate) fn lock(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Whether a process has the folder locked.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    // Asking takes the lock for a moment: a shared one, so that two who ask do not see each other.
+    let Ok(file) = File::open(path.join("lock")) else { return false };
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().is_err(),
+        Err(error) => matches!(error, TryLockError::WouldBlock),
+    }
+}
+
 /// The file of a segment in a folder.
 pub(crate) fn segment(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.{SEGMENT}"))

@@ -40,6 +40,12 @@ pub struct Synced {
 }
 
 impl SyncJob {
+    /// Where what it brings to the disk ends.
+    #[must_use]
+    pub fn upto(&self) -> Position {
+        self.upto
+    }
+
     /// Does it. Blocks for as long as the disk takes.
     #[must_use]
     pub fn run(self) -> Synced {

@@ -1,6 +1,7 @@
 //! What the segments survive: ends of the process at any byte, damage, removal, refusals.
 
 mod life;
+mod refusal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ fn sync(segments: &mut Segments) {
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
-    super::segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
+    folder::segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
 }
 
 /// The folder as it is at this moment: what a kill -9 leaves.
@@ -373,7 +374,9 @@ fn what_a_newer_version_wrote_is_refused_and_stays() {
 fn the_oldest_segment_that_may_be_dropped_is() {
     let folder = tempfile::tempdir().unwrap();
     let mut segments = open(folder.path());
-    (0..40).for_each(|id| drop(segments.append(&batch(id, 20_000), id != 8).unwrap()));
+    for id in 0..40 {
+        segments.append(&batch(id, 20_000), id != 8).unwrap();
+    }
     assert_eq!(id(&segments.read().unwrap().unwrap()), 0);
     // The first is being read, the second has one that may not be dropped, the last is written to.
     let mut dropped = Vec::new();
