@@ -8,6 +8,7 @@
 
 pub mod assemble;
 pub mod batch;
+pub mod batcher;
 pub mod budget;
 pub mod decode;
 pub mod deliver;
@@ -22,3 +23,10 @@ pub mod sink;
 pub mod tail;
 
 pub use role::{Context, Error, run};
+pub mod dead_letters;
+pub mod fsck;
+pub mod queue;
+pub mod receipt;
+pub mod record;
+pub mod segments;
+pub mod tally;
