@@ -10,3 +10,5 @@ pub mod batch;
 pub mod budget;
 pub mod receipt;
 pub mod record;
+pub mod redact;
+mod tokens;
