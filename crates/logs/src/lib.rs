@@ -30,3 +30,5 @@ pub mod receipt;
 pub mod record;
 pub mod segments;
 pub mod tally;
+pub mod redact;
+mod tokens;
