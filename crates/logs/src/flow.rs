@@ -4,8 +4,13 @@
 //! Read first: [`lane::Lane::take`], which is the whole way of a block on one screen.
 
 mod files;
-pub(crate) mod lane;
-pub(crate) mod outlet;
+mod generation;
+mod lane;
+mod outlet;
+mod show;
+
+pub(crate) use generation::Generation;
+pub use generation::Left;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use pillion_model::logs::FullPolicy;
-use pillion_runtime::role::Stop;
 use pillion_runtime::say;
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
@@ -29,6 +29,16 @@ pub(crate) struct Files {
     board: FilesBoard,
     /// Whether the files are only read to the end that they have.
     once: bool,
+}
+
+/// Tells a source to end.
+pub(super) struct Quit(pub(super) watch::Receiver<bool>);
+
+impl Quit {
+    async fn asked(&mut self) {
+        // Whoever could have asked is gone: that is an order too.
+        drop(self.0.wait_for(|quit| *quit).await);
+    }
 }
 
 /// What comes next.
@@ -55,22 +65,22 @@ impl Files {
 
     /// Reads until the source is to end, or everything was read that was to be read once. What is
     /// unfinished then comes again with the next start, or, once, is complete.
-    pub(crate) async fn run(mut self, mut stop: Stop) -> Tail {
+    pub(crate) async fn run(mut self, mut quit: Quit) -> Tail {
         let mut blocks = 0;
         loop {
             if self.once && self.tail.at_end() {
                 self.finish().await;
                 break;
             }
-            match self.turn(&mut stop).await {
+            match self.turn(&mut quit).await {
                 Turn::Read | Turn::Expired => {}
                 Turn::Over => break,
             }
-            self.lane.hand_on().await;
-            self.make_room(&mut stop).await;
+            self.hand_on(&mut quit).await;
+            self.make_room(&mut quit).await;
             blocks += 1;
             if blocks % BLOCKS == 0 {
-                self.board.show(&self.tail);
+                self.board.show_when_due(&self.tail);
                 yield_now().await;
             }
         }
@@ -79,13 +89,14 @@ impl Files {
     }
 
     /// Waits for the next thing to do, and does it.
-    async fn turn(&mut self, stop: &mut Stop) -> Turn {
+    async fn turn(&mut self, quit: &mut Quit) -> Turn {
         let due = self.streams.values().filter_map(Intake::deadline).min();
         let board = self.board.due();
         tokio::select! {
             biased;
-            _ = stop.asked() => Turn::Over,
+            () = quit.asked() => Turn::Over,
             event = self.tail.next() => {
+                self.board.touch();
                 handle(&self.lane, &mut self.streams, event);
                 Turn::Read
             }
@@ -96,16 +107,27 @@ impl Files {
                 }
                 Turn::Expired
             }
-            () = sleep_until(board.into()) => {
+            () = until(board) => {
                 self.board.show(&self.tail);
                 Turn::Expired
             }
         }
     }
 
-    /// Waits while the budget is used up. The files are followed meanwhile, so that what is rotated
-    /// away is not lost.
-    async fn make_room(&mut self, stop: &mut Stop) {
+    /// Moves full batches on. Where a queue has no room the files wait, and are followed meanwhile, so
+    /// that what is rotated away is not lost.
+    async fn hand_on(&mut self, quit: &mut Quit) {
+        let lane = self.lane.clone();
+        tokio::select! {
+            biased;
+            () = lane.hand_on() => {}
+            () = self.tail.keep_up() => {}
+            () = quit.asked() => {}
+        }
+    }
+
+    /// Waits while the budget is used up.
+    async fn make_room(&mut self, quit: &mut Quit) {
         if self.budget.used() < self.budget.limit() {
             return;
         }
@@ -113,7 +135,7 @@ impl Files {
         tokio::select! {
             () = room => {}
             () = self.tail.keep_up() => {}
-            _ = stop.asked() => {}
+            () = quit.asked() => {}
         }
     }
 

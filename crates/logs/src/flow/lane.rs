@@ -17,7 +17,6 @@ use crate::parse::Parser;
 use crate::receipt::{Ledger, Receipt};
 use crate::record::{Record, Stream, Trace, TraceOrigin};
 use crate::redact::Redactor;
-use crate::steps::Steps;
 use crate::tail::Seed;
 
 /// One source, on its way to the sinks.
@@ -25,7 +24,6 @@ pub(crate) struct Lane {
     pub(crate) source: Arc<Source>,
     assembly: Rc<Assembly>,
     parser: Parser,
-    steps: RefCell<Steps>,
     redactor: Rc<RefCell<Redactor>>,
     /// The sinks that it goes to, and what is the same for them on every record.
     outlets: Vec<(Rc<Outlet>, Origin)>,
@@ -79,7 +77,6 @@ impl Lane {
         Ok(Self {
             assembly: Rc::new(Assembly::new(source)?),
             parser: Parser::new(source)?,
-            steps: RefCell::new(Steps::new(&source.steps, seed)?),
             redactor: redactor.clone(),
             outlets: outlets.map(|outlet| (outlet.clone(), outlet.origin(&facts))).collect(),
             source: source.clone(),
@@ -168,7 +165,7 @@ impl Lane {
         record.stream = record.stream.or(context.stream);
         record.marks.redacted = is_redacted;
         self.parser.parse(&text, &mut record);
-        redactor.record(&mut record);
+        redactor.attributes(&mut record);
         if record.trace.is_none() {
             record.trace = context.exchange.map(only_request);
         }
@@ -176,7 +173,7 @@ impl Lane {
             (Cow::Borrowed(name.as_str()), crate::record::Value::Text(Cow::Borrowed(value)))
         }));
         self.count(&record);
-        if self.steps.borrow_mut().keep(&mut record, &self.source.name, reading.now) {
+        if true {
             for (outlet, origin) in &self.outlets {
                 outlet.offer(&record, &self.source.name, origin, &assembled.tokens, reading);
             }

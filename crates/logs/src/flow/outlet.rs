@@ -18,7 +18,6 @@ use crate::queue::{Plan, Queue, Taken};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::sink::{Order, Sink, SinkError};
-use crate::steps::Condition;
 
 /// Where the disk buffers are, below the state folder.
 const BUFFERS: &str = "buffer";
@@ -26,13 +25,13 @@ const BUFFERS: &str = "buffer";
 /// One sink.
 pub(crate) struct Outlet {
     pub(crate) settings: Arc<Settings>,
-    condition: Condition,
     encoder: RefCell<Encoder>,
     batcher: RefCell<Batcher>,
     pub(crate) queue: Queue,
     pub(crate) deliverer: Deliverer,
     /// Something was added to an empty batcher.
     begun: Notify,
+    handing_on: tokio::sync::Mutex<()>,
     /// Records that it was given.
     pub(crate) taken: Cell<u64>,
 }
@@ -73,13 +72,13 @@ impl Outlet {
             spares: spares.clone(),
         });
         Ok(Self {
-            condition: Condition::new(&settings.when)?,
             encoder: RefCell::new(Encoder::new(&settings.output)),
             batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares)),
             queue,
             deliverer: Deliverer::new(name.clone(), sink, settings.retry, seed),
             settings: settings.clone(),
             begun: Notify::new(),
+            handing_on: tokio::sync::Mutex::new(()),
             taken: Cell::new(0),
         })
     }
@@ -104,9 +103,6 @@ impl Outlet {
         receipts: &[Receipt],
         reading: Reading,
     ) {
-        if !self.condition.holds(record, source) {
-            return;
-        }
         self.taken.set(self.taken.get() + 1);
         let mut encoder = self.encoder.borrow_mut();
         let partition = encoder.partition(record, origin);
@@ -122,6 +118,8 @@ impl Outlet {
 
     /// Moves full batches into the queue; waits where there is no room and the source can wait.
     pub(crate) async fn hand_on(&self) {
+        // One after the other, so that batches keep their order.
+        let _turn = self.handing_on.lock().await;
         loop {
             let closed = self.batcher.borrow_mut().closed();
             let Some((batch, full)) = closed else { return };
