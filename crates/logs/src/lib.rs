@@ -6,9 +6,21 @@
 //! clone of the receipt; a delivered batch gives its receipts back; and when all of a chunk's are
 //! back, the source's position moves.
 
+pub mod assemble;
 pub mod batch;
 pub mod budget;
+pub mod decode;
+pub mod deliver;
+pub mod encode;
+pub mod lines;
+mod multiline;
+pub mod parse;
 pub mod receipt;
 pub mod record;
 pub mod redact;
+mod role;
+pub mod sink;
+pub mod tail;
 mod tokens;
+
+pub use role::{Context, Error, run};

@@ -86,6 +86,17 @@ impl Receipt {
         self.done = true;
     }
 
+    /// Moves the end of the piece further on: more of the stream was found to belong to it. Only for
+    /// the last piece that was handed on.
+    pub fn extend(&self, end: u64) {
+        let mut inner = self.piece.ledger.0.borrow_mut();
+        let at = self.piece.number.saturating_sub(inner.first);
+        let piece = usize::try_from(at).ok().and_then(|at| inner.pieces.get_mut(at));
+        if let Some((old, _)) = piece {
+            *old = end.max(*old);
+        }
+    }
+
     /// Whether both stand for the same piece.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -141,6 +152,18 @@ mod tests {
         assert_eq!(ledger.position(), 0);
         part.done();
         assert_eq!(ledger.position(), 10);
+    }
+
+    #[test]
+    fn a_piece_may_grow_until_it_is_done() {
+        let ledger = Ledger::new(5);
+        let piece = ledger.hand_on(5);
+        let part = piece.clone();
+        piece.extend(9);
+        piece.done();
+        assert_eq!(ledger.position(), 5);
+        part.done();
+        assert_eq!(ledger.position(), 9);
     }
 
     #[test]

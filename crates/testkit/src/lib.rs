@@ -37,7 +37,7 @@ pub use capture::Capture;
 pub use gate::Gate;
 pub use loopback::free_address;
 pub use message::{Body, Head, Stream};
-pub use name_server::{Answer, NameServer};
+pub use name_server::{NameAnswer, NameServer};
 pub use network::{Network, in_private_network};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
