@@ -9,9 +9,11 @@
 pub mod assemble;
 pub mod batch;
 pub mod budget;
+pub mod condition;
 pub mod decode;
 pub mod deliver;
 pub mod encode;
+pub mod enrich;
 pub mod lines;
 mod multiline;
 pub mod parse;
@@ -20,6 +22,7 @@ pub mod record;
 pub mod redact;
 mod role;
 pub mod sink;
+pub mod steps;
 pub mod tail;
 mod tokens;
 
