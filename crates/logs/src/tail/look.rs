@@ -1,5 +1,6 @@
 //! What a path leads to now, and what follows from that: files come, go, and are rotated.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -230,6 +231,14 @@ impl Tail {
         }
     }
 
+    /// Takes in what came and was rotated while this program did not run.
+    pub(super) fn adopt_since(&mut self, since: u64, folders: &BTreeSet<PathBuf>) {
+        let rotated = folders.iter().flat_map(|folder| self.globs.rotated(folder));
+        let mut sights: Vec<Sight> = rotated.filter_map(|path| Sight::of(&path).ok()?).collect();
+        sights.sort_by_key(|sight| std::cmp::Reverse(sight.modified));
+        self.adopt(since, &sights);
+    }
+
     /// Looks for the rest of a file that was deleted or truncated: under another name, in the copy
     /// that was made before, or compressed. Returns whether it was found.
     pub(super) fn recover(&mut self, slot: Slot, siblings: &[Sight]) -> bool {
@@ -342,12 +351,6 @@ impl Tail {
                 });
                 return;
             }
-        }
-        if let Some(since) = self.away_since
-            && !self.rotated.contains(path)
-        {
-            // Others may have had this path since we left.
-            self.adopt(since, &siblings(path));
         }
         let slot = self.begin(&sight, |_| {});
         if let Some(slot) = slot.filter(|_| self.rotated.contains(path)) {
