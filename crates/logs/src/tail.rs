@@ -273,7 +273,8 @@ impl Tail {
         };
         let (slot, offset, bytes, first) = block;
         let stream = |part| StreamId { slot, part };
-        let Some((file, ledger)) = self.table.get(slot).and_then(|f| f.ledger.as_ref().map(|l| (f, l)))
+        let Some((file, ledger)) =
+            self.table.get(slot).and_then(|f| f.ledger.as_ref().map(|l| (f, l)))
         else {
             return Event::Ended(stream(0));
         };
@@ -412,7 +413,7 @@ impl Tail {
         self.skip_present = false;
         self.rotated.clear();
         self.reconciling = false;
-        self.table.prune_links();
+        self.table.prune_links(&found.files);
         let mut wanted: BTreeSet<PathBuf> = found.folders;
         wanted.extend(self.table.link_folders().map(Path::to_owned));
         if let Some(notices) = &mut self.notices {

@@ -88,7 +88,8 @@ impl Globs {
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let is_rotated = |path: &PathBuf| {
             let is_packed = Packing::of(path).is_some();
-            (is_packed || !self.mean(path)) && before_rotation(path).iter().any(|path| self.mean(path))
+            (is_packed || !self.mean(path))
+                && before_rotation(path).iter().any(|path| self.mean(path))
         };
         paths.filter(is_rotated).collect()
     }
@@ -114,7 +115,8 @@ impl Globs {
             Step::Like(matcher) => {
                 for entry in entries(&here, found) {
                     let name = entry.file_name();
-                    if matcher.is_match(Path::new(&name)) && (rest.is_empty() || is_folder(&entry)) {
+                    if matcher.is_match(Path::new(&name)) && (rest.is_empty() || is_folder(&entry))
+                    {
                         self.follow(rest, entry.path(), found);
                     }
                 }
