@@ -15,4 +15,6 @@ pub mod queue;
 pub mod receipt;
 pub mod record;
 pub mod segments;
+#[cfg(test)]
+mod small_disk;
 pub mod tally;

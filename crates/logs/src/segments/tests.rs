@@ -54,7 +54,7 @@ fn sync(segments: &mut Segments) {
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
-    folder::segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
+    segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
 }
 
 /// The folder as it is at this moment: what a kill -9 leaves.
