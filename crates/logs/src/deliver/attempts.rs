@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::circuit::Entry;
 use super::pace::Outcome;
-use super::{Finished, Inner, Parcel, backoff};
+use super::{Inner, Parcel, backoff};
 use crate::batch::Batch;
 use crate::record::UnixNanos;
 use crate::sink::{Cause, Load, Mixed, Trouble, Verdict};
@@ -42,19 +42,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Takes a batch all the way. Ends early only where the sink is closed for good.
-pub(super) async fn run<P: Parcel>(inner: Rc<Inner>, parcel: P) -> Finished {
-    let partition = parcel.batch().partition.clone();
+/// Takes a batch all the way. Ends early, with the reason, only where the sink is closed for good.
+pub(super) async fn run<P: Parcel>(inner: Rc<Inner>, parcel: P) -> Result<(), String> {
     let number = inner.counts.borrow_mut().begin(parcel.batch().oldest);
-    let result = {
-        let _in_flight = InFlight(&inner, number);
-        let mut way = Way { inner: &inner, parcel: &parcel, began: Instant::now(), tries: 0 };
-        way.all().await
-    };
-    if result.is_ok() {
-        parcel.done();
-    }
-    (partition, result)
+    let in_flight = InFlight(&inner, number);
+    let mut way = Way { inner: &inner, parcel: &parcel, began: Instant::now(), tries: 0 };
+    way.all().await?;
+    drop(in_flight);
+    parcel.done();
+    Ok(())
 }
 
 impl<P: Parcel> Way<'_, P> {
@@ -186,9 +182,8 @@ impl<P: Parcel> Way<'_, P> {
 
     fn dead(&self, piece: &Piece, reason: &str) {
         let batch = self.batch();
-        for record in piece.records() {
-            self.parcel.dead(Load::of(batch, record..record + 1).bytes(), reason);
-        }
+        let records = piece.records().map(|record| Load::of(batch, record..record + 1).bytes());
+        self.parcel.dead(records, reason);
         self.rejected(u64::try_from(piece.len()).unwrap_or(u64::MAX), reason);
     }
 

@@ -18,6 +18,9 @@ const TOO_NEW: &str = "timestamp too new";
 /// How far inside the limit a time is moved: the limit moves on while we send.
 const MARGIN: UnixNanos = 60_000_000_000;
 
+/// How often a load is moved.
+const WINDOWS: usize = 3;
+
 /// A Loki. An entry that it has already (stream, time, line) is not stored again.
 #[derive(Debug)]
 pub(super) struct Loki {
@@ -32,6 +35,13 @@ struct Window {
     newest: UnixNanos,
 }
 
+impl Window {
+    fn and(self, other: Self) -> Self {
+        let newest = self.newest.min(other.newest);
+        Self { oldest: self.oldest.max(other.oldest).min(newest), newest }
+    }
+}
+
 impl Loki {
     pub(super) fn new(output: &LokiOutput) -> Result<Self, SinkError> {
         let compress = match output.http.compress {
@@ -44,16 +54,17 @@ impl Loki {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let verdict = self.push(load.partition, load.bytes()).await;
-        // What was taken of it the first time is not stored a second time.
-        let window = match &verdict {
-            Verdict::Halve(said) => window(said, now()),
-            _ => None,
-        };
-        match window {
-            Some(window) => self.push(load.partition, &moved(load, window)).await,
-            None => verdict,
+        let mut verdict = self.push(load.partition, load.bytes()).await;
+        let mut taken = Window { oldest: 0, newest: UnixNanos::MAX };
+        // There is a limit for all streams, and one for each, which is said once the first is kept.
+        // What was taken of a load the first time is not stored a second time.
+        for _ in 0..WINDOWS {
+            let Verdict::Halve(said) = &verdict else { break };
+            let Some(window) = window(said, now()) else { break };
+            taken = taken.and(window);
+            verdict = self.push(load.partition, &moved(load, taken)).await;
         }
+        verdict
     }
 
     async fn push(&self, labels: &str, entries: &[u8]) -> Verdict {
