@@ -124,18 +124,26 @@ impl<P: Parcel> Way<'_, P> {
         }
     }
 
+    /// Counts what arrived of a piece.
     fn delivered(&mut self, piece: &Piece, mixed: &Mixed) {
-        let batch = self.batch();
         let refused = mixed.refused.iter().map(|(place, _)| place);
         let missing: HashSet<&usize> = mixed.retry.iter().chain(refused).collect();
         let arrived = piece.records().enumerate().filter(|(place, _)| !missing.contains(place));
         let (records, bytes) = arrived.fold((0, 0), |(records, bytes), (_, record)| {
-            (records + 1, bytes + Load::of(batch, record..record + 1).bytes().len())
+            (records + 1, bytes + self.bytes_of(record))
         });
+        self.arrived(records, bytes);
+    }
+
+    fn arrived(&mut self, records: u64, bytes: usize) {
         self.inner.counts.borrow_mut().delivered(records, bytes, now());
         if records > 0 {
             self.tries = 0;
         }
+    }
+
+    fn bytes_of(&self, record: usize) -> usize {
+        Load::of(self.batch(), record..record + 1).bytes().len()
     }
 
     /// Waits, and gives back what is to be sent again: nothing once its time is up.
@@ -187,9 +195,11 @@ impl<P: Parcel> Way<'_, P> {
         self.rejected(u64::try_from(piece.len()).unwrap_or(u64::MAX), reason);
     }
 
-    /// Some were refused, and nobody knows which.
+    /// Some were refused, and nobody knows which; so the bytes are those of all.
     fn short(&mut self, piece: &Piece, refused: u64, reason: &str) {
-        self.delivered(piece, &Mixed::default());
+        let records = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        let bytes = piece.records().map(|record| self.bytes_of(record)).sum();
+        self.arrived(records.saturating_sub(refused), bytes);
         self.rejected(refused, reason);
     }
 

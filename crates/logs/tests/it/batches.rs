@@ -98,9 +98,9 @@ pub(crate) fn record(number: usize, body: &str) -> Record<'static> {
     }
 }
 
-/// `line 0`, `line 1` and so on.
+/// `line 0;`, `line 1;` and so on: none is in another.
 pub(crate) fn lines(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("line {number}")).collect()
+    (0..count).map(|number| format!("line {number};")).collect()
 }
 
 pub(crate) fn resource() -> Vec<(String, String)> {

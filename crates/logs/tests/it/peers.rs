@@ -199,13 +199,16 @@ fn the_collector_has_every_record_with_all_that_it_says() {
     assert_eq!(resource["value"]["stringValue"], "shop");
 }
 
-/// What rsyslog wrote into `file`, a line a message.
+/// Has rsyslog write the parts of each message into one file. Its own socket for programs of the
+/// machine expects the older format that the C library writes, unless it is told otherwise.
 fn rsyslog_rules(inputs: &str, folder: &Path) -> String {
     format!(
         "global(parser.escapeControlCharactersOnReceive=\"off\")\n{inputs}\n\
+         input(type=\"imuxsock\" Socket=\"{}\" UseSpecialParser=\"off\")\n\
          template(name=\"all\" type=\"string\" \
          string=\"%hostname%|%app-name%|%structured-data%|%msg%\\n\")\n\
          action(type=\"omfile\" file=\"{}\" template=\"all\")",
+        folder.join("unix.sock").display(),
         folder.join("out").display()
     )
 }
@@ -226,7 +229,7 @@ fn rsyslog_has_every_message_over_each_transport() {
     let transports = [
         SyslogTransport::Tcp(tcp.to_string().into()),
         SyslogTransport::Udp(udp.to_string().into()),
-        SyslogTransport::Unix(peer.socket()),
+        SyslogTransport::Unix(peer.folder().join("unix.sock")),
     ];
     let mut already = 0;
     for transport in transports {
