@@ -7,7 +7,7 @@ use http::header::HeaderName;
 use pillion_model::logs::{Compression, HttpOutput, LokiOutput};
 
 use super::http::{Message, Server, judge};
-use super::{Load, SinkError, Verdict};
+use super::{Cause, Load, SinkError, Trouble, Verdict};
 use crate::record::UnixNanos;
 
 const PATH: &str = "/loki/api/v1/push";
@@ -15,6 +15,8 @@ const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// What Loki writes before the oldest time that it takes, and of entries that are too new.
 const OLDEST: &str = "oldest acceptable timestamp is: ";
 const TOO_NEW: &str = "timestamp too new";
+/// What it writes where its configuration takes no metadata: no entry will ever be taken.
+const NO_METADATA: &str = "includes structured metadata, but this feature is disallowed";
 /// How far inside the limit a time is moved: the limit moves on while we send.
 const MARGIN: UnixNanos = 60_000_000_000;
 
@@ -78,10 +80,18 @@ impl Loki {
             header: self.tenant.as_deref().map(|tenant| (TENANT, tenant)),
         };
         match self.server.post(&message).await {
-            // It says how many entries it refused, not which; halves find them.
-            Ok(answer) => judge(&answer, Verdict::Halve).unwrap_or(Verdict::Delivered),
+            Ok(answer) => judge(&answer, unfit).unwrap_or(Verdict::Delivered),
             Err(trouble) => Verdict::Retry(trouble),
         }
+    }
+}
+
+/// What becomes of a load that Loki does not like. It says how many entries it refused, not which;
+/// halves find them.
+fn unfit(said: String) -> Verdict {
+    match said.contains(NO_METADATA) {
+        true => Verdict::Retry(Trouble::new(Cause::Address, said)),
+        false => Verdict::Halve(said),
     }
 }
 
@@ -153,6 +163,15 @@ mod tests {
             let expected = expected.map(|oldest| Window { oldest, newest: now });
             assert_eq!(window(said, now), expected, "{said}");
         }
+    }
+
+    #[test]
+    fn a_loki_that_takes_no_metadata_is_for_a_person_to_see_to_and_costs_no_record() {
+        let said = "answered 400 Bad Request: stream '{a=\"b\"}' includes structured metadata, but \
+                    this feature is disallowed. Please see `limits_config.structured_metadata`";
+        let Verdict::Retry(trouble) = unfit(said.to_owned()) else { panic!() };
+        assert!(trouble.cause.needs_a_person());
+        assert!(matches!(unfit("Max entry size exceeded".to_owned()), Verdict::Halve(_)));
     }
 
     #[test]
