@@ -1,0 +1,3 @@
+//! The secrets role seen from outside.
+
+mod templates;
