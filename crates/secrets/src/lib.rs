@@ -2,5 +2,6 @@
 //! files, HTTP and etcd), and every change is a transaction: fetched, checked, written beside the
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
+pub mod api;
 pub mod fetched;
 pub mod template;
