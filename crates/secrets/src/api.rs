@@ -271,7 +271,7 @@ impl LocalApi {
             }
             Ok(answer) => {
                 if answer.status().is_success() {
-                    self.learn(&method, key, (path, token), &answer, ended);
+                    self.learn(&method, key, (path, token), &answer, ended.as_ref());
                 }
                 passed(answer)
             }
@@ -306,10 +306,10 @@ impl LocalApi {
         key: Key,
         (path, token): (String, Key),
         answer: &Response<Bytes>,
-        ended: Option<Ended>,
+        ended: Option<&Ended>,
     ) {
         let mut answers = locked(&self.answers);
-        if let Some(ended) = &ended {
+        if let Some(ended) = ended {
             answers.end(ended);
         }
         let is_read = *method == Method::GET;

@@ -3,5 +3,6 @@
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
 pub mod api;
+pub mod cache;
 pub mod fetched;
 pub mod template;
