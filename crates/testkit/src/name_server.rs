@@ -21,7 +21,7 @@ const AAAA: u16 = 28;
 
 /// What a name server says about a name.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum NameAnswer {
     /// Its addresses of either family, and for how many seconds they hold.
     Addresses(Vec<IpAddr>, u32),
     /// There is no such name, and there will not be for an hour (NXDOMAIN).
@@ -34,7 +34,7 @@ pub enum Answer {
     Later,
 }
 
-impl Answer {
+impl NameAnswer {
     /// These addresses, for so many seconds.
     pub fn of<const N: usize>(addresses: [&str; N], ttl: u32) -> Self {
         Self::Addresses(addresses.map(|text| text.parse().unwrap()).to_vec(), ttl)
@@ -58,7 +58,7 @@ struct Told {
 
 #[derive(Default)]
 struct Name {
-    answer: Option<Answer>,
+    answer: Option<NameAnswer>,
     queries: usize,
 }
 
@@ -80,7 +80,7 @@ impl NameServer {
     }
 
     /// From now on says this about a name.
-    pub fn say(&self, name: &str, answer: Answer) {
+    pub fn say(&self, name: &str, answer: NameAnswer) {
         self.told.names().entry(name.to_owned()).or_default().answer = Some(answer);
         self.told.changed.notify_all();
     }
@@ -115,20 +115,20 @@ impl Told {
         let query = Query::read(message)?;
         self.names().entry(query.name.clone()).or_default().queries += 1;
         match self.answer(&query.name) {
-            Answer::Addresses(addresses, ttl) => Some(query.found(&addresses, ttl)),
-            Answer::NoSuchName => Some(query.absent(3)),
-            Answer::ServerFailure => Some(query.respond(2, 0, 0)),
-            Answer::Silence | Answer::Later => None,
+            NameAnswer::Addresses(addresses, ttl) => Some(query.found(&addresses, ttl)),
+            NameAnswer::NoSuchName => Some(query.absent(3)),
+            NameAnswer::ServerFailure => Some(query.respond(2, 0, 0)),
+            NameAnswer::Silence | NameAnswer::Later => None,
         }
     }
 
     /// What there is to say about a name; waits for it where that comes later.
-    fn answer(&self, name: &str) -> Answer {
+    fn answer(&self, name: &str) -> NameAnswer {
         let answer = |names: &HashMap<String, Name>| {
-            names.get(name).and_then(|name| name.answer.clone()).unwrap_or(Answer::NoSuchName)
+            names.get(name).and_then(|name| name.answer.clone()).unwrap_or(NameAnswer::NoSuchName)
         };
         let wait = |names: &mut HashMap<String, Name>| {
-            matches!(answer(names), Answer::Later) && !self.is_over()
+            matches!(answer(names), NameAnswer::Later) && !self.is_over()
         };
         let waited = self.changed.wait_timeout_while(self.names(), PATIENCE, wait);
         answer(&waited.unwrap_or_else(PoisonError::into_inner).0)

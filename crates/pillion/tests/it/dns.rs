@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pillion_testkit::{
-    Answer, NameServer, Origin, Pillion, Wire, eventually, eventually_some, in_private_network,
+    NameAnswer, NameServer, Origin, Pillion, Wire, eventually, eventually_some, in_private_network,
 };
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ fn endpoints(pillion: &Pillion, name: &str) -> BTreeSet<String> {
 fn requests_spread_over_all_addresses_of_a_name() {
     in_private_network(|_| {
         let names = NameServer::start();
-        names.say("app.test", Answer::of(["127.0.0.2", "127.0.0.3", "::1"], 60));
+        names.say("app.test", NameAnswer::of(["127.0.0.2", "127.0.0.3", "::1"], 60));
         let _origins = [TWO, THREE, SIX].map(origin);
         let pillion = in_front_of("app.test:8080");
         let mut wire = pillion.connect_inbound();
@@ -74,12 +74,12 @@ fn requests_spread_over_all_addresses_of_a_name() {
 fn traffic_moves_when_the_answer_changes() {
     in_private_network(|_| {
         let names = NameServer::start();
-        names.say("app.test", Answer::of(["127.0.0.2"], 1));
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 1));
         let [old, _new] = [TWO, THREE].map(origin);
         let pillion = in_front_of("app.test:8080");
         let mut wire = pillion.connect_inbound();
         assert_eq!(ask(&mut wire), TWO);
-        names.say("app.test", Answer::of(["127.0.0.3"], 1));
+        names.say("app.test", NameAnswer::of(["127.0.0.3"], 1));
         // Requests go on all the while, and none of them fails.
         eventually("an answer of the new address", || ask(&mut wire) == THREE);
         let told = old.requests().len();
@@ -95,12 +95,12 @@ fn traffic_moves_when_the_answer_changes() {
 fn an_address_that_leaves_an_answer_leaves_the_others_their_connections() {
     in_private_network(|_| {
         let names = NameServer::start();
-        names.say("app.test", Answer::of(["127.0.0.2", "127.0.0.3"], 1));
+        names.say("app.test", NameAnswer::of(["127.0.0.2", "127.0.0.3"], 1));
         let [two, _three] = [TWO, THREE].map(origin);
         let pillion = in_front_of("app.test:8080");
         let mut wire = pillion.connect_inbound();
         assert_eq!(ask_often(&mut wire), these([TWO, THREE]));
-        names.say("app.test", Answer::of(["127.0.0.2"], 1));
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 1));
         eventually("one endpoint", || endpoints(&pillion, "origin") == these([TWO]));
         assert_eq!(ask_often(&mut wire), these([TWO]));
         assert_eq!(two.connections(), 1, "the connection outlives the change");
@@ -111,10 +111,10 @@ fn an_address_that_leaves_an_answer_leaves_the_others_their_connections() {
 
 #[test]
 fn the_last_good_answer_holds_whatever_goes_wrong_after_it() {
-    for trouble in [Answer::NoSuchName, Answer::ServerFailure, Answer::Silence] {
+    for trouble in [NameAnswer::NoSuchName, NameAnswer::ServerFailure, NameAnswer::Silence] {
         in_private_network(|network| {
             let names = NameServer::start();
-            names.say("app.test", Answer::of(["127.0.0.2"], 1));
+            names.say("app.test", NameAnswer::of(["127.0.0.2"], 1));
             let _origins = [TWO, THREE].map(origin);
             let pillion = in_front_of("app.test:8080");
             let mut wire = pillion.connect_inbound();
@@ -129,7 +129,7 @@ fn the_last_good_answer_holds_whatever_goes_wrong_after_it() {
             let error = shown["lookup_error"].as_str().unwrap();
             assert!(error.starts_with("look up app.test: "), "{trouble:?}: {error}");
             assert_eq!(endpoints(&pillion, "origin"), these([TWO]));
-            names.say("app.test", Answer::of(["127.0.0.3"], 1));
+            names.say("app.test", NameAnswer::of(["127.0.0.3"], 1));
             eventually(("the new address after", &trouble), || ask(&mut wire) == THREE);
             assert_eq!(upstream(&pillion, "origin").unwrap()["lookup_error"], Value::Null);
         });
@@ -138,7 +138,7 @@ fn the_last_good_answer_holds_whatever_goes_wrong_after_it() {
 
 #[test]
 fn a_name_that_never_resolved_is_a_dns_failure_until_it_does() {
-    for trouble in [Answer::NoSuchName, Answer::ServerFailure, Answer::Silence] {
+    for trouble in [NameAnswer::NoSuchName, NameAnswer::ServerFailure, NameAnswer::Silence] {
         in_private_network(|network| {
             network.expect_silence();
             let names = NameServer::start();
@@ -152,7 +152,7 @@ fn a_name_that_never_resolved_is_a_dns_failure_until_it_does() {
             let counted = "pillion_requests_total{code=\"502\",reason=\"dns_failure\"}";
             pillion.wait_for_metric(counted, 1.0);
             // The negative answer said that it holds for an hour.
-            names.say("app.test", Answer::of(["127.0.0.2"], 1));
+            names.say("app.test", NameAnswer::of(["127.0.0.2"], 1));
             eventually(("an answer after", &trouble), || {
                 wire.send(get("/")).response().status == 200
             });
@@ -165,13 +165,13 @@ fn a_name_that_never_resolved_is_a_dns_failure_until_it_does() {
 fn the_first_request_waits_for_the_first_answer() {
     in_private_network(|_| {
         let names = NameServer::start();
-        names.say("app.test", Answer::Later);
+        names.say("app.test", NameAnswer::Later);
         let _origin = origin(TWO);
         let pillion = in_front_of("app.test:8080");
         let mut wire = pillion.connect_inbound();
         wire.send(get("/"));
         pillion.wait_for_metric("pillion_upstream_requests_in_flight{upstream=\"origin\"}", 1.0);
-        names.say("app.test", Answer::of(["127.0.0.2"], 60));
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 60));
         let response = wire.response();
         assert_eq!((response.status, response.text()), (200, TWO.to_owned()));
     });
@@ -184,8 +184,8 @@ fn one_of_two_name_servers_will_do() {
             "nameserver 127.0.0.9\nnameserver 127.0.0.1\noptions timeout:20 attempts:1\n",
         );
         let (silent, names) = (NameServer::start_at([127, 0, 0, 9].into()), NameServer::start());
-        silent.say("app.test", Answer::Silence);
-        names.say("app.test", Answer::of(["127.0.0.2"], 60));
+        silent.say("app.test", NameAnswer::Silence);
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 60));
         let _origin = origin(TWO);
         let pillion = in_front_of("app.test:8080");
         assert_eq!(ask(&mut pillion.connect_inbound()), TWO);
@@ -197,8 +197,8 @@ fn lookups_keep_their_distance() {
     // The waits between lookups: answers that hold for no time are believed for a second, and
     // failures are followed by half a second, and then twice that.
     let cases = [
-        (Answer::of(["127.0.0.2"], 0), Duration::from_secs(2)),
-        (Answer::NoSuchName, Duration::from_millis(1500)),
+        (NameAnswer::of(["127.0.0.2"], 0), Duration::from_secs(2)),
+        (NameAnswer::NoSuchName, Duration::from_millis(1500)),
     ];
     for (answer, at_least) in cases {
         in_private_network(|_| {
@@ -217,7 +217,7 @@ fn names_of_one_family_alone_are_reached() {
     for (address, expected) in [("::1", SIX), ("127.0.0.2", TWO)] {
         in_private_network(|_| {
             let names = NameServer::start();
-            names.say("app.test", Answer::of([address], 60));
+            names.say("app.test", NameAnswer::of([address], 60));
             let _origin = origin(expected);
             let pillion = in_front_of("app.test:8080");
             assert_eq!(ask(&mut pillion.connect_inbound()), expected);
@@ -231,7 +231,7 @@ fn an_address_that_the_machine_has_no_way_to_is_left_out() {
     in_private_network(|_| {
         let names = NameServer::start();
         // Nothing leads out of this network: like a machine without IPv6 before a name with both.
-        names.say("app.test", Answer::of(["127.0.0.2", "2001:db8::1"], 60));
+        names.say("app.test", NameAnswer::of(["127.0.0.2", "2001:db8::1"], 60));
         let _origin = origin(TWO);
         let pillion = in_front_of("app.test:8080");
         assert_eq!(ask_often(&mut pillion.connect_inbound()), these([TWO]));
@@ -245,7 +245,7 @@ fn an_answer_too_large_for_a_datagram_is_read_whole() {
     in_private_network(|_| {
         let names = NameServer::start();
         let addresses = (1..=60).map(|last| [127, 0, 1, last].into()).collect();
-        names.say("app.test", Answer::Addresses(addresses, 60));
+        names.say("app.test", NameAnswer::Addresses(addresses, 60));
         let pillion = in_front_of("app.test:8080");
         let found = "pillion_upstream_endpoints{upstream=\"origin\"}";
         pillion.wait_for_metric(found, 60.0);
@@ -263,7 +263,7 @@ fn ask_host(pillion: &Pillion, host: &str) -> (u16, String) {
 fn the_outbound_side_finds_hosts_in_dns_in_the_hosts_file_and_by_address() {
     in_private_network(|network| {
         let names = NameServer::start();
-        names.say("app.test", Answer::of(["127.0.0.2"], 60));
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 60));
         network.write_hosts("127.0.0.3 billing billing.internal\n::1 six.internal\n");
         let _origins = [TWO, THREE, SIX].map(origin);
         let pillion = pillion().start();
@@ -291,8 +291,8 @@ fn the_outbound_side_finds_hosts_in_dns_in_the_hosts_file_and_by_address() {
 fn a_host_that_nobody_uses_is_looked_up_no_longer() {
     in_private_network(|_| {
         let names = NameServer::start();
-        names.say("once.test", Answer::of(["127.0.0.2"], 1));
-        names.say("often.test", Answer::of(["127.0.0.3"], 1));
+        names.say("once.test", NameAnswer::of(["127.0.0.2"], 1));
+        names.say("often.test", NameAnswer::of(["127.0.0.3"], 1));
         let closing = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let _once = Origin::start_at(TWO.parse().unwrap(), move |mut conn| {
             if conn.request().is_some() {
@@ -339,7 +339,7 @@ fn what_the_hosts_file_says_is_not_asked_of_a_name_server() {
     in_private_network(|network| {
         let names = NameServer::start();
         // Another address in the family that the file is silent about.
-        names.say("app.test", Answer::of(["::1"], 60));
+        names.say("app.test", NameAnswer::of(["::1"], 60));
         network.write_hosts("127.0.0.2 app.test\n");
         let _origins = [TWO, SIX].map(origin);
         let pillion = in_front_of("app.test:8080");
@@ -370,7 +370,7 @@ fn another_name_server_is_asked_when_the_machine_gets_one() {
         });
         assert!(error.contains("/etc/resolv.conf"), "{error}");
         let names = NameServer::start_at([127, 0, 0, 9].into());
-        names.say("app.test", Answer::of(["127.0.0.2"], 60));
+        names.say("app.test", NameAnswer::of(["127.0.0.2"], 60));
         network.write_resolv_conf("nameserver 127.0.0.9\n");
         eventually("the address", || endpoints(&pillion, "origin") == these([TWO]));
         assert_eq!(ask(&mut pillion.connect_inbound()), TWO);
