@@ -318,7 +318,10 @@ impl LocalApi {
         }
         let Some(lease) = lease(answer.body()) else { return };
         let own = ["/v1/sys/", "/v1/auth/", "/v1/cubbyhole/"];
-        let may_be_stale = is_read && !own.iter().any(|own| path.starts_with(own));
+        // Command lines ask for the kind of a mount before each read.
+        let may_be_stale = is_read
+            && (path.starts_with("/v1/sys/internal/ui/mounts/")
+                || !own.iter().any(|own| path.starts_with(own)));
         if lease.is_some() || may_be_stale {
             let body = Zeroizing::new(answer.body().to_vec());
             answers.keep(key, Kept { body, path, token, at: Instant::now(), lease });

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod api_openbao;
 mod auth;
 mod bed;
 mod cache;
