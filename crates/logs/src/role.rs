@@ -66,7 +66,7 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
     loop {
         let settings = context.settings.borrow_and_update().clone();
         let positions = settings.state.as_deref().map(Positions::open).transpose()?;
-        let generation = Generation::start(&settings, &context, positions)?;
+        let generation = Generation::start(&settings, &context, positions.as_ref())?;
         let deadline = tokio::select! {
             () = generation.ended() => {
                 let left = generation.end(None).await;

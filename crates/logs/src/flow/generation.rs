@@ -45,7 +45,6 @@ pub(crate) struct Generation {
     /// Sources that have ended by themselves.
     over: Rc<Cell<usize>>,
     source_ended: Rc<Notify>,
-    enrichment: RefCell<Enrichment>,
     once: bool,
     status: StatusBoard,
 }
@@ -115,7 +114,7 @@ impl Generation {
     pub(crate) fn start(
         settings: &Arc<Logs>,
         context: &Context,
-        positions: Option<Positions>,
+        positions: Option<&Positions>,
     ) -> Result<Self, Error> {
         let budget = Budget::new(settings.memory);
         let outlets = outlets(settings, &budget)?;
@@ -131,15 +130,16 @@ impl Generation {
             tasks: JoinSet::new(),
             over: Rc::default(),
             source_ended: Rc::default(),
-            enrichment: RefCell::new(Enrichment::new(&settings.resource, context.defaults.clone())),
             once: context.once,
             status: context.status.clone(),
         };
         let redactor = Rc::new(RefCell::new(redactor));
+        let enrichment = Enrichment::new(&settings.resource, context.defaults.clone());
         for source in &settings.sources {
-            let lane = generation.lane(source, &redactor)?;
-            generation.begin(lane, positions.clone(), &quitting)?;
+            let lane = generation.lane(source, &redactor, &enrichment)?;
+            generation.begin(lane, positions.cloned(), &quitting)?;
         }
+        generation.describe(enrichment);
         generation.tend();
         Ok(generation)
     }
@@ -148,10 +148,21 @@ impl Generation {
         &self,
         source: &Arc<Source>,
         redactor: &Rc<RefCell<Redactor>>,
+        enrichment: &Enrichment,
     ) -> Result<Rc<Lane>, Error> {
-        let resource = self.enrichment.borrow();
-        let resource = resource.attributes();
+        let resource = enrichment.attributes();
         Ok(Rc::new(Lane::new(source, &self.outlets, resource, redactor, chance())?))
+    }
+
+    /// Follows the files that say where records come from.
+    fn describe(&mut self, mut enrichment: Enrichment) {
+        let lanes: Vec<_> = self.lanes.iter().map(|running| running.lane.clone()).collect();
+        self.tasks.spawn_local(async move {
+            loop {
+                enrichment.changed().await;
+                lanes.iter().for_each(|lane| lane.describe(enrichment.attributes()));
+            }
+        });
     }
 
     /// Starts the reading of a source.
@@ -207,16 +218,10 @@ impl Generation {
     /// meanwhile how things stand.
     pub(crate) async fn ended(&self) {
         let mut beat = interval(SHOWN_EVERY);
-        // Nobody else looks at it while the generation lives.
-        let mut enrichment = self.enrichment.borrow_mut();
         while !self.once || self.over.get() < self.lanes.len() {
             tokio::select! {
                 _ = beat.tick() => show(self, &self.status),
                 () = self.source_ended.notified() => {}
-                () = enrichment.changed() => {
-                    let resource = enrichment.attributes();
-                    self.lanes.iter().for_each(|running| running.lane.describe(resource));
-                }
             }
         }
     }
@@ -300,7 +305,7 @@ impl Generation {
             left.dropped += queue.dropped.records;
             left.trouble = left.trouble.or(delivery.last_error);
         }
-        let is_something = Left { trouble: None, ..left.clone() } != Left::default();
-        is_something.then_some(left)
+        let records = left.waiting + left.on_disk + left.rejected + left.dropped;
+        (records > 0).then_some(left)
     }
 }

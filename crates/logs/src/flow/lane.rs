@@ -66,6 +66,14 @@ pub(crate) struct Context {
     pub(crate) exchange: Option<ExchangeIds>,
 }
 
+/// What the lines of a block have in common.
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    seed: Seed,
+    context: Context,
+    reading: Reading,
+}
+
 impl Lane {
     /// A source and the sinks that want it.
     ///
@@ -124,10 +132,11 @@ impl Lane {
         add(&self.counts.bytes, bytes.len());
         // One piece for all the lines of this block: it ends where the last of them does.
         let piece = intake.ledger.hand_on(0);
+        let shared = Shared { seed: intake.seed, context, reading };
         let mut lines = intake.framer.lines(bytes);
         while let Some(line) = lines.next() {
             piece.extend(line.end);
-            self.line(&mut intake.assembler, line, piece.clone(), intake.seed, context, reading);
+            self.line(&mut intake.assembler, line, piece.clone(), shared);
         }
         piece.done();
     }
@@ -135,20 +144,20 @@ impl Lane {
     /// The stream has ended: what is unfinished is complete.
     pub(crate) fn flush(&self, intake: &mut Intake, context: Context, reading: Reading) {
         let piece = intake.ledger.hand_on(0);
-        let seed = intake.seed;
+        let shared = Shared { seed: intake.seed, context, reading };
         if let Some(line) = intake.framer.flush() {
             piece.extend(line.end);
-            self.line(&mut intake.assembler, line, piece.clone(), seed, context, reading);
+            self.line(&mut intake.assembler, line, piece.clone(), shared);
         }
         piece.done();
-        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, seed, context, reading);
+        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
         intake.assembler.flush(reading.now, each);
     }
 
     /// Gives what has waited long enough for its next line.
     pub(crate) fn expire(&self, intake: &mut Intake, context: Context, reading: Reading) {
-        let seed = intake.seed;
-        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, seed, context, reading);
+        let shared = Shared { seed: intake.seed, context, reading };
+        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
         intake.assembler.expire(reading.now, each);
     }
 
@@ -157,11 +166,10 @@ impl Lane {
         assembler: &mut Assembler<Receipt>,
         line: Line<'_>,
         receipt: Receipt,
-        seed: Seed,
-        context: Context,
-        reading: Reading,
+        shared: Shared,
     ) {
-        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, seed, context, reading);
+        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
+        let reading = shared.reading;
         if let Some(of_cut_line) = assembler.push(line, receipt, reading.now, each) {
             of_cut_line.done();
         }
@@ -169,13 +177,8 @@ impl Lane {
 
     /// The way of one record: redacted as text, parsed, redacted by name, changed or dropped by the
     /// steps, and offered to each sink.
-    fn record(
-        &self,
-        assembled: Assembled<'_, Receipt>,
-        seed: Seed,
-        context: Context,
-        reading: Reading,
-    ) {
+    fn record(&self, assembled: Assembled<'_, Receipt>, shared: Shared) {
+        let Shared { seed, context, reading } = shared;
         let redactor = self.redactor.borrow();
         let (text, is_redacted) = redactor.text(Cow::Borrowed(assembled.text));
         let mut record = assembled.record(reading.unix);

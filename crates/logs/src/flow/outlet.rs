@@ -190,8 +190,8 @@ impl Parcel for Taken {
         Taken::batch(self)
     }
 
-    fn dead(&self, record: &[u8], reason: &str) {
-        self.refuse(record, reason, Moment::now().unix);
+    fn dead<'r>(&self, records: impl Iterator<Item = &'r [u8]>, reason: &str) {
+        self.refuse(records, reason, Moment::now().unix);
     }
 
     fn done(self) {

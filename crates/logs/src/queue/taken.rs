@@ -41,9 +41,14 @@ impl Taken {
         drop(self);
     }
 
-    /// The sink will never take this one of its records: it is a dead letter.
-    pub fn refuse(&self, record: &[u8], reason: &str, now: UnixNanos) {
-        self.queue.0.dead.write([record], reason, now);
+    /// The sink will never take these of its records: they are dead letters.
+    pub fn refuse<'r>(
+        &self,
+        records: impl Iterator<Item = &'r [u8]>,
+        reason: &str,
+        now: UnixNanos,
+    ) {
+        self.queue.0.dead.write(records, reason, now);
     }
 
     /// The sink will never take it: all of its records are dead letters.
