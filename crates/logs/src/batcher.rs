@@ -24,8 +24,8 @@ pub struct Slot<'a> {
     pub partition: &'a str,
     /// What happens to the batch when there is no room for it: what its source says.
     pub full: FullPolicy,
-    /// Stands for the chunk that the record came in.
-    pub receipt: &'a Receipt,
+    /// Stand for the pieces that the record was made of.
+    pub receipts: &'a [Receipt],
     /// When the record was read.
     pub read: UnixNanos,
 }
@@ -135,8 +135,10 @@ impl Batcher {
     fn note(&mut self, index: usize, slot: &Slot<'_>) {
         let Some(Open { batch, .. }) = self.open.get_mut(index) else { return };
         batch.ends.push(u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX));
-        if !batch.receipts.last().is_some_and(|last| last.is_same(slot.receipt)) {
-            batch.receipts.push(slot.receipt.clone());
+        for receipt in slot.receipts {
+            if !batch.receipts.last().is_some_and(|last| last.is_same(receipt)) {
+                batch.receipts.push(receipt.clone());
+            }
         }
         let size = batch.size();
         match &mut batch.charge {

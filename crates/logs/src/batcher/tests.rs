@@ -17,7 +17,7 @@ fn batcher(bytes: usize, records: usize) -> (Batcher, Budget) {
 }
 
 fn slot<'a>(partition: &'a str, receipt: &'a Receipt) -> Slot<'a> {
-    Slot { partition, full: FullPolicy::Block, receipt, read: 5 }
+    Slot { partition, full: FullPolicy::Block, receipts: std::slice::from_ref(receipt), read: 5 }
 }
 
 fn closed(batcher: &mut Batcher) -> Vec<(String, Vec<String>)> {
