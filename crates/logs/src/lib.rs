@@ -28,6 +28,8 @@ pub mod redact;
 mod role;
 pub mod segments;
 pub mod sink;
+#[cfg(test)]
+mod small_disk;
 pub mod status;
 pub mod steps;
 pub mod tail;

@@ -110,7 +110,8 @@ pub(crate) fn segments(folder: &Path) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(folder)? {
         let name = PathBuf::from(entry?.file_name());
         let stem = name.file_stem().and_then(|stem| stem.to_str());
-        let number = stem.and_then(|stem| stem.parse().ok());
+        // No log lives long enough for more.
+        let number = stem.and_then(|stem| stem.parse::<u32>().ok()).map(u64::from);
         if let Some(number) = number
             && segment(Path::new(""), number) == name
         {

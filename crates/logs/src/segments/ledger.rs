@@ -120,7 +120,8 @@ fn parse(slot: &[u8; SLOT]) -> Option<(u64, Position)> {
     }
     let mut numbers = numbers.chunks_exact(8).map(|bytes| bytes.try_into().map(u64::from_le_bytes));
     let mut next = || numbers.next()?.ok();
-    Some((next()?, Position { segment: next()?, offset: next()? }))
+    let (turn, segment, offset) = (next()?, next()?, next()?);
+    (segment <= u32::MAX.into()).then_some((turn, Position { segment, offset }))
 }
 
 #[cfg(test)]
@@ -169,6 +170,7 @@ mod tests {
     fn no_flipped_bit_is_believed() {
         let good = slot(9, at(3, 77));
         assert_eq!(parse(&good), Some((9, at(3, 77))));
+        assert_eq!(parse(&slot(9, at(1 << 32, 77))), None);
         for bit in 0..SLOT * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
