@@ -20,6 +20,7 @@ use std::sync::Arc;
 use pillion_model::logs::{Output, Schema};
 
 use crate::record::{Attributes, Record, UnixNanos, Value};
+pub(crate) use field::{severity, stream_name};
 use time::Stamp;
 
 /// From so many attributes on, those with one name are looked up and not searched for.

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use crate::parse::json;
+use crate::tokens;
+
 /// Nanoseconds since the start of 1970, UTC.
 pub type UnixNanos = i64;
 
@@ -30,6 +33,22 @@ pub struct Record<'a> {
     pub marks: Marks,
 }
 
+impl Record<'_> {
+    /// What an attribute says. A dot in the name may lead into an object.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut values = self.attributes.iter().rev();
+        if let Some((_, value)) = values.clone().find(|(known, _)| known == name) {
+            return Some(value.text());
+        }
+        values.find_map(|(outer, value)| {
+            let inner = name.strip_prefix(&**outer)?.strip_prefix('.')?;
+            let Value::Json(object) = value else { return None };
+            tokens::lookup(object, inner).map(json::text)
+        })
+    }
+}
+
 /// Names and values. A name may stand twice; the last one counts.
 pub type Attributes<'a> = SmallVec<[(Cow<'a, str>, Value<'a>); 16]>;
 
@@ -45,6 +64,27 @@ pub enum Value<'a> {
 impl Default for Value<'_> {
     fn default() -> Self {
         Self::Text(Cow::Borrowed(""))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// What it says: a JSON string without quotes and escapes, everything else as it was written.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(written) => json::text(written),
+        }
+    }
+
+    /// As [`Value::text`], for as long as the value lives.
+    #[must_use]
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Json(Cow::Borrowed(written)) => json::text(written),
+            Self::Json(Cow::Owned(written)) => Cow::Owned(json::text(&written).into_owned()),
+        }
     }
 }
 

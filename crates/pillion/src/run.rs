@@ -12,10 +12,11 @@ mod look;
 mod ready_file;
 mod reload;
 mod restarts;
+mod roles;
 mod sidecar;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pillion_model::config::{self, Loaded, Overrides};
 use pillion_runtime::envelope::raise_open_files;
@@ -27,6 +28,7 @@ pub(crate) use app::AppView;
 pub(crate) use events::Order;
 pub(crate) use look::ask;
 pub(crate) use reload::{ConfigView, Reloaded};
+pub(crate) use roles::host_name;
 pub(crate) use sidecar::{Addresses, Sidecar};
 
 use crate::cli::RunArguments;
@@ -87,8 +89,11 @@ pub(crate) fn ride(plan: Plan) -> Result<u8, Failure> {
     let keeper = match plan.app.is_empty() {
         true => None,
         false => Some(
-            Keeper::fork(plan.loaded.settings.app.stop_timeout)
-                .map_err(|error| Failure::doing("cannot start the keeper of the app", &error))?,
+            Keeper::fork(
+                plan.loaded.settings.app.stop_timeout,
+                roles::captured(&plan.loaded.roles),
+            )
+            .map_err(|error| Failure::doing("cannot start the keeper of the app", &error))?,
         ),
     };
     panics::watch();
@@ -108,14 +113,16 @@ pub(crate) fn ride(plan: Plan) -> Result<u8, Failure> {
 }
 
 /// Sidecar first, app second, then the life of both.
-async fn begin(plan: Plan, keeper: Option<Keeper>, blocked: Blocked) -> Result<u8, Failure> {
+async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Result<u8, Failure> {
     let signals =
         blocked.listen().map_err(|error| Failure::doing("cannot receive signals", &error))?;
     if let Some(path) = &plan.ready_file {
         ready_file::remove(path);
     }
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
-    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source);
+    let outputs = keeper.as_mut().map(Keeper::take_outputs).unwrap_or_default();
+    let of_app = (outputs, service(&plan.app));
+    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source, of_app);
     if let Some(path) = &plan.ready_file {
         ready_file::write(path, life.addresses())?;
     }
@@ -127,4 +134,10 @@ async fn begin(plan: Plan, keeper: Option<Keeper>, blocked: Blocked) -> Result<u
     }
     // Boxed: it holds the state of every source of events.
     Ok(Box::pin(life.run()).await)
+}
+
+/// What the app is called where nobody says it: its program.
+fn service(command: &[OsString]) -> Option<String> {
+    let program = Path::new(command.first()?).file_name()?;
+    Some(program.to_string_lossy().into_owned())
 }
