@@ -20,7 +20,7 @@ use crate::encode::{Encoder, Facts, Origin};
 use crate::queue::{Plan, Queue, Taken};
 use crate::receipt::Receipt;
 use crate::record::Record;
-use crate::sink::{Order, Sink, SinkError};
+use crate::sink::{Sink, SinkError};
 
 /// Where the disk buffers are, below the state folder.
 const BUFFERS: &str = "buffer";
@@ -79,10 +79,7 @@ impl Outlet {
         let queue = Queue::open(Plan {
             memory: share,
             disk,
-            order: match sink.order {
-                Order::Free => crate::queue::Order::Free,
-                Order::ByPartition => crate::queue::Order::Partition,
-            },
+            order: sink.order,
             dead: DeadLetters::new(state, name),
             spares: spares.clone(),
         });
