@@ -22,6 +22,7 @@ pub mod record;
 pub mod redact;
 mod role;
 pub mod sink;
+pub mod source;
 pub mod steps;
 pub mod tail;
 mod tokens;

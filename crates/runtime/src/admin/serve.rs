@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::bind::{Bound, Listener, SocketFile};
+use super::bind::{Bound, Listener};
+use crate::socket_file::SocketFile;
 use super::guard::refuse;
 use super::routes::{Found, Request, Response, Routes};
 use super::{MAX_BODY, MAX_CONNECTIONS};

@@ -127,7 +127,6 @@ impl KeyValue {
 }
 
 /// What a receiver reads; we write it without these.
-#[cfg(test)]
 mod request {
     use super::{AnyValue, KeyValue, Message, Resource, Scope};
 
@@ -171,8 +170,9 @@ mod request {
         pub(crate) span_id: Vec<u8>,
         #[prost(fixed64, tag = "11")]
         pub(crate) observed_time_unix_nano: u64,
+        #[prost(string, tag = "12")]
+        pub(crate) event_name: String,
     }
 }
 
-#[cfg(test)]
-pub(crate) use request::Request;
+pub(crate) use request::{LogRecord, Request, ResourceLogs, ScopeLogs};
