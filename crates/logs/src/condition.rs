@@ -60,7 +60,9 @@ impl Compiled {
             Check::Contains(part) => {
                 memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()
             }
-            Check::Matches(_) => self.expression.as_ref().is_some_and(|found| found.is_match(&text)),
+            Check::Matches(_) => {
+                self.expression.as_ref().is_some_and(|found| found.is_match(&text))
+            }
             Check::AtLeast(number) => record.severity.number >= *number,
         }
     }
@@ -74,7 +76,9 @@ pub(crate) fn field<'r>(
 ) -> Option<Cow<'r, str>> {
     match field {
         Field::Body => Some(record.body.text()),
-        Field::Severity => Some(severity(record)).filter(|word| !word.is_empty()).map(Cow::Borrowed),
+        Field::Severity => {
+            Some(severity(record)).filter(|word| !word.is_empty()).map(Cow::Borrowed)
+        }
         Field::Source => Some(Cow::Borrowed(source)),
         Field::Stream => record.stream.map(|stream| Cow::Borrowed(stream_name(stream))),
         Field::Attribute(name) => record.attribute(name),
@@ -140,7 +144,11 @@ mod tests {
             (attribute("none"), Check::Matches("".into()), false),
         ] {
             assert_eq!(holds(field.clone(), check.clone(), false), expected, "{field:?} {check:?}");
-            assert_eq!(holds(field.clone(), check.clone(), true), !expected, "not {field:?} {check:?}");
+            assert_eq!(
+                holds(field.clone(), check.clone(), true),
+                !expected,
+                "not {field:?} {check:?}"
+            );
         }
     }
 

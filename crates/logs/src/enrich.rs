@@ -244,10 +244,8 @@ mod tests {
         symlink("..data/labels", path("labels")).unwrap();
         let prefix = "k8s.pod.labels.".to_owned();
         let missing = (path("missing"), String::new());
-        let resource = Resource {
-            attributes: Vec::new(),
-            files: vec![missing, (path("labels"), prefix)],
-        };
+        let resource =
+            Resource { attributes: Vec::new(), files: vec![missing, (path("labels"), prefix)] };
         let mut enrichment = Enrichment::new(&resource, defaults());
         assert_eq!(enrichment.attributes().last().unwrap().1, "old");
         fill("..2", "app=\"new\"\nhost.name=\"x\"\n");

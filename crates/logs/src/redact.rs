@@ -156,7 +156,8 @@ impl Redactor {
         if !written.starts_with(['{', '[']) {
             return false;
         }
-        let cuts: Vec<(Range<usize>, &str)> = self.telling(written).map(|at| (at, QUOTED)).collect();
+        let cuts: Vec<(Range<usize>, &str)> =
+            self.telling(written).map(|at| (at, QUOTED)).collect();
         if cuts.is_empty() {
             return false;
         }

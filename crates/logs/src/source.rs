@@ -24,12 +24,13 @@ mod tests;
 mod texts;
 mod windows;
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use pillion_model::logs::{AppOutput, Encoding, Listen, ListenProtocol};
 use pillion_model::settings::Address;
-use pillion_runtime::board::Board;
+use pillion_runtime::board::Exchanges;
 use pillion_runtime::supervise::AppOutputs;
 use tokio::task::JoinSet;
 
@@ -37,6 +38,7 @@ pub use self::app::AppError;
 pub use self::bind::BindError;
 pub use self::intake::{Chunk, Content, Event, Status, StreamId};
 pub use self::otlp::Otlp;
+pub use self::terminal::own_outputs;
 pub use self::texts::{Text, Texts};
 
 use self::intake::Intake;
@@ -50,6 +52,19 @@ pub struct Framing {
     pub encoding: Encoding,
     /// The longest text, in bytes; what exceeds it is cut and marked.
     pub line_bytes: usize,
+}
+
+/// The supervised app.
+#[derive(Debug)]
+pub struct App<'a> {
+    /// What it writes.
+    pub outputs: &'a AppOutputs,
+    /// The requests that it is serving.
+    pub exchanges: &'a Exchanges,
+    /// What makes unreadable what is shown, where that is asked for.
+    pub redactor: Redactor,
+    /// Where its standard output and standard error are shown: see [`own_outputs`].
+    pub terminal: [OwnedFd; 2],
 }
 
 /// A source that runs. Dropped, it ends: nothing more is read, and Unix sockets go.
@@ -96,14 +111,12 @@ impl Source {
     pub fn app(
         output: AppOutput,
         framing: Framing,
-        outputs: &AppOutputs,
-        with: (&Board, &Budget),
-        redactor: Redactor,
+        app: App<'_>,
+        budget: &Budget,
     ) -> Result<Self, AppError> {
-        let (board, budget) = with;
         let intake = Rc::new(Intake::of_app(framing, output.full, budget));
         let mut tasks = JoinSet::new();
-        app::start(output, outputs, board, redactor, (&intake, &mut tasks))?;
+        app::start(output, app, &intake, &mut tasks)?;
         Ok(Self { intake, kind: Kind::App, _tasks: tasks })
     }
 

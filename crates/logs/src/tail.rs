@@ -273,7 +273,8 @@ impl Tail {
         };
         let (slot, offset, bytes, first) = block;
         let stream = |part| StreamId { slot, part };
-        let Some((file, ledger)) = self.table.get(slot).and_then(|f| f.ledger.as_ref().map(|l| (f, l)))
+        let Some((file, ledger)) =
+            self.table.get(slot).and_then(|f| f.ledger.as_ref().map(|l| (f, l)))
         else {
             return Event::Ended(stream(0));
         };

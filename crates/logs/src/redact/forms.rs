@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn lines_of_a_key_are_looked_for_but_not_its_dashes() {
-        let forms = forms("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nshort\n-----END PRIVATE KEY-----\n");
+        let forms =
+            forms("-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\nshort\n-----END PRIVATE KEY-----\n");
         assert!(forms.contains("MIIEvQIBADAN"));
         assert!(!forms.contains("short"));
         assert!(!forms.contains("-----BEGIN PRIVATE KEY-----"));

@@ -58,8 +58,10 @@ impl Needles {
         let mut entries: Vec<Entry> = Vec::with_capacity(all.len() * stride);
         for (form, bytes) in all.iter().enumerate() {
             let windows = bytes.array_windows().take(stride).enumerate();
-            entries.extend(windows.map(|(offset, window)| {
-                Entry { bytes: u32::from_le_bytes(*window), form, offset }
+            entries.extend(windows.map(|(offset, window)| Entry {
+                bytes: u32::from_le_bytes(*window),
+                form,
+                offset,
             }));
         }
         entries.sort_unstable_by_key(|entry| entry.bytes);

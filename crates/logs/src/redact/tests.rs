@@ -92,11 +92,8 @@ fn a_secret_is_not_in_debug_output() {
 
 #[test]
 fn patterns_and_cards_are_made_unreadable_too() {
-    let redact = Redact {
-        patterns: vec!["tok_[a-z]+".into(), "x*".into()],
-        cards: true,
-        ..redact()
-    };
+    let redact =
+        Redact { patterns: vec!["tok_[a-z]+".into(), "x*".into()], cards: true, ..redact() };
     let redactor = Redactor::new(&redact, &delivered(&["hunter2"])).unwrap();
     let line = "tok_abc 4111 1111 1111 1111 hunter2 é xx";
     assert_eq!(text(&redactor, line), "[REDACTED] [REDACTED] [REDACTED] é [REDACTED]");

@@ -10,8 +10,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use pillion_model::logs::{AppOutput, DropPolicy, Terminal};
-use pillion_runtime::board::Board;
-use pillion_runtime::supervise::AppOutputs;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep, sleep_until};
@@ -20,9 +18,12 @@ use super::intake::{Content, Feed, Intake};
 use super::stream::TextFramer;
 use super::terminal::Screen;
 use super::windows::Windows;
-use super::Texts;
+use super::{App, Texts};
 use crate::record::{Stream, Trace};
 use crate::redact::{Redactor, Unfinished};
+
+/// Reads of what lies in a pipe when nothing more is to be read: a pipe holds 1 MiB at most.
+const LAST_READS: u32 = 16;
 
 /// The outputs of the app cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,16 +68,16 @@ enum Read {
 /// Starts to read the outputs that the source has and that are captured.
 pub(super) fn start(
     output: AppOutput,
-    outputs: &AppOutputs,
-    board: &Board,
-    redactor: Redactor,
-    to: (&Rc<Intake>, &mut JoinSet<()>),
+    app: App<'_>,
+    intake: &Rc<Intake>,
+    tasks: &mut JoinSet<()>,
 ) -> Result<(), AppError> {
-    let (intake, tasks) = to;
+    let App { outputs, exchanges, redactor, terminal } = app;
     let error = |doing| move |source| AppError { doing, source };
     let screen = match output.terminal {
         Terminal::Copy | Terminal::Redacted => {
-            Some(Rc::new(Screen::start().map_err(error("start the thread for the terminal"))?))
+            let screen = Screen::start(terminal);
+            Some(Rc::new(screen.map_err(error("start the thread for the terminal"))?))
         }
         Terminal::Off => None,
     };
@@ -102,7 +103,7 @@ pub(super) fn start(
             feed: Feed::new(intake, Some(stream)),
             framer: TextFramer::lines(intake.framing()),
             copy,
-            windows: Windows::new(board.exchanges.clone()),
+            windows: Windows::new(exchanges.clone()),
             trace: None,
             settled: TokioInstant::now() + Windows::settles_in(),
         };
@@ -133,11 +134,18 @@ impl Output {
                     continue;
                 }
                 () = intake.closing() => {
-                    while matches!(self.read(), Read::Some) {}
+                    // What is there, whether or not the runtime has heard of it yet.
+                    let read_now = |pipe: &Receiver, block: &mut [u8]| {
+                        Ok(nix::unistd::read(pipe, block)?)
+                    };
+                    let mut left = LAST_READS;
+                    while left > 0 && matches!(self.read(read_now), Read::Some) {
+                        left -= 1;
+                    }
                     break;
                 }
             }
-            match self.read() {
+            match self.read(Receiver::try_read) {
                 Read::Some => {
                     // An app that writes without end must not keep the others from their turn.
                     tokio::task::yield_now().await;
@@ -153,12 +161,12 @@ impl Output {
         self.windows.empty(Instant::now());
     }
 
-    fn read(&mut self) -> Read {
+    fn read(&mut self, read: impl FnOnce(&Receiver, &mut [u8]) -> io::Result<usize>) -> Read {
         let mut texts = Texts::default();
         let within = self.framer.is_within();
         let Self { pipe, framer, copy, stream, feed, .. } = self;
         let read = feed.intake().with_block(|block| {
-            let read = pipe.try_read(block)?;
+            let read = read(pipe, block)?;
             let bytes = block.get(..read).unwrap_or_default();
             copy.show(*stream, bytes);
             framer.take(bytes, &mut texts);

@@ -76,9 +76,9 @@ pub(super) async fn read(
         Err(error) if error.is::<LengthLimitError>() => return Err(Refusal::TooLarge),
         Err(error) => return Err(Refusal::Bad(format!("the body ends too early: {error}"))),
     };
-    let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |value| {
-        value.to_str().unwrap_or("?").trim()
-    });
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .map_or("identity", |value| value.to_str().unwrap_or("?").trim());
     let bytes = unpack(&packed, encoding)?;
     let charge = budget.take_anyway(bytes.len());
     Ok((bytes, charge))

@@ -1,7 +1,7 @@
 //! Datagrams: each is a text.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use super::{Peer, Texts};
 
 /// Datagrams are gathered up to so many bytes, as long as there are some.
 const GATHERED: usize = BLOCK;
+/// Reads of what lies in the kernel when nothing more is to be read.
+const LAST_READS: u32 = 64;
 
 /// What was read at once, from one sender.
 #[derive(Debug, Default)]
@@ -32,35 +34,41 @@ struct Gathered {
 pub(super) async fn read(socket: Datagrams, intake: Rc<Intake>) {
     let feed = Feed::new(&intake, None);
     let mut gathered = Gathered::default();
-    let mut closing = false;
+    let (mut closing, mut last_reads) = (false, LAST_READS);
     loop {
-        let wait = async {
-            match &socket {
-                Datagrams::Udp(udp) => {
-                    let gather = || intake.with_block(|block| gathered.fill(udp, block, &intake));
-                    udp.async_io(Interest::READABLE, gather).await
-                }
-                Datagrams::Unix(unix, _) => {
-                    let gather = || intake.with_block(|block| gathered.fill(unix, block, &intake));
-                    unix.async_io(Interest::READABLE, gather).await
-                }
-            }
-        };
-        // What is gathered is not lost where the other arm is taken: reading is the last that
-        // `wait` does.
-        tokio::select! {
-            biased;
-            read = wait => if let Err(error) = read {
-                say!(Warn, "cannot read datagrams of logs", error = error);
+        let mut gather = || intake.with_block(|block| gathered.fill(&socket, block, &intake));
+        if closing {
+            // What is there, whether or not the runtime has heard of it yet.
+            last_reads -= 1;
+            if gather().is_err() || last_reads == 0 {
                 break;
-            },
-            () = intake.closing() => closing = true,
+            }
+        } else {
+            // Nothing is lost where the other arm is taken: reading is the last that `read` does.
+            let read = async {
+                match &socket {
+                    Datagrams::Udp(udp) => udp.async_io(Interest::READABLE, gather).await,
+                    Datagrams::Unix(unix, _) => unix.async_io(Interest::READABLE, gather).await,
+                }
+            };
+            tokio::select! {
+                read = read => if let Err(error) = read {
+                    say!(Warn, "cannot read datagrams of logs", error = error);
+                },
+                () = intake.closing() => closing = true,
+            }
         }
         while let Some((texts, peer)) = gathered.take(&intake) {
             feed.give(texts, &peer).await;
         }
-        if closing {
-            break;
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Unix(socket, _) => socket.as_fd(),
         }
     }
 }

@@ -276,12 +276,17 @@ mod tests {
             ("text/plain", "one\ntwo\n", vec!["one", "two"]),
             ("", "[1,\n2]", vec!["[1,", "2]"]),
             (json, " {\n\"a\": [1]\n}\n", vec!["{\n\"a\": [1]\n}"]),
-            (json, "[{\"a\":[1,{}]}, {\n\"b\":\"]\"} ,3,\"x\"]", vec!["{\"a\":[1,{}]}", "{\n\"b\":\"]\"}", "3", "\"x\""]),
+            (
+                json,
+                "[{\"a\":[1,{}]}, {\n\"b\":\"]\"} ,3,\"x\"]",
+                vec!["{\"a\":[1,{}]}", "{\n\"b\":\"]\"}", "3", "\"x\""],
+            ),
             (json, "[]", vec![]),
             (json, "{\"a\":1}\n\n{\"b\":2}\n", vec!["{\"a\":1}", "", "{\"b\":2}"]),
         ] {
             let found = texts(media_type, body.as_bytes(), framing).unwrap();
-            let found: Vec<_> = found.iter().map(|text| std::str::from_utf8(text.bytes).unwrap()).collect();
+            let found: Vec<_> =
+                found.iter().map(|text| std::str::from_utf8(text.bytes).unwrap()).collect();
             assert_eq!(found, expected, "{body}");
         }
         for bad in ["{\"a\":}", "{\"a\":1}\n{", "\u{feff}{}"] {

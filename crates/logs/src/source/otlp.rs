@@ -214,7 +214,8 @@ fn json_response(response: &Response) -> Json {
         let rejected = partial.rejected.to_string();
         serde_json::json!({ "rejectedLogRecords": rejected, "errorMessage": partial.message })
     });
-    partial.map_or(serde_json::json!({}), |partial| serde_json::json!({ "partialSuccess": partial }))
+    partial
+        .map_or(serde_json::json!({}), |partial| serde_json::json!({ "partialSuccess": partial }))
 }
 
 async fn accept_http(

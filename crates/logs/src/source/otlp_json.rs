@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use crate::encode::otlp::proto::{
-    AnyValue, ArrayValue, KeyValue, KeyValueList, LogRecord, Request, Resource, ResourceLogs, Scope,
-    ScopeLogs, any_value,
+    AnyValue, ArrayValue, KeyValue, KeyValueList, LogRecord, Request, Resource, ResourceLogs,
+    Scope, ScopeLogs, any_value,
 };
 
 /// Reads a request; the error says what is wrong.

@@ -80,19 +80,22 @@ async fn serve(socket: Socket, peer: Peer, protocol: ListenProtocol, intake: Rc<
 
 /// Reads texts until the connection or the intake ends.
 async fn read(socket: &Socket, mut framer: TextFramer, feed: &Feed, peer: &Peer) {
-    let mut reads_left = u32::MAX;
-    while reads_left > 0 {
-        if reads_left == u32::MAX {
-            tokio::select! {
+    let mut last_reads: Option<u32> = None;
+    while last_reads != Some(0) {
+        match &mut last_reads {
+            Some(left) => *left -= 1,
+            None => tokio::select! {
                 ready = socket.readable() => if ready.is_err() { break },
-                () = feed.intake().closing() => reads_left = LAST_READS,
-            }
-        } else {
-            reads_left -= 1;
+                () = feed.intake().closing() => last_reads = Some(LAST_READS),
+            },
         }
         let mut texts = Texts::default();
         let read = feed.intake().with_block(|block| {
-            let read = socket.try_read(block)?;
+            let read = if last_reads.is_none() {
+                socket.try_read(block)?
+            } else {
+                socket.read_now(block)?
+            };
             framer.take(block.get(..read).unwrap_or_default(), &mut texts);
             Ok::<_, io::Error>(read)
         });
@@ -101,7 +104,7 @@ async fn read(socket: &Socket, mut framer: TextFramer, feed: &Feed, peer: &Peer)
             Ok(_) => {
                 feed.give(texts, peer).await;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && reads_left == u32::MAX => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && last_reads.is_none() => {}
             Err(_) => break,
         }
     }
@@ -115,7 +118,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
-                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+                let keepalive =
+                    TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
                 SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
                 Ok((Socket::Tcp(socket), Some(Arc::from(peer.to_string()))))
             }
@@ -133,6 +137,15 @@ impl Socket {
             Self::Tcp(socket) => socket.readable().await,
             Self::Unix(socket) => socket.readable().await,
         }
+    }
+
+    /// Reads what is there, whether or not the runtime has heard of it yet.
+    fn read_now(&self, block: &mut [u8]) -> io::Result<usize> {
+        let read = match self {
+            Self::Tcp(socket) => nix::unistd::read(socket, block),
+            Self::Unix(socket) => nix::unistd::read(socket, block),
+        };
+        Ok(read?)
     }
 
     fn try_read(&self, block: &mut [u8]) -> io::Result<usize> {

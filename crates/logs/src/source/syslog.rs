@@ -84,13 +84,7 @@ impl SyslogFramer {
         }
     }
 
-    fn count<'b>(
-        &mut self,
-        next: u8,
-        block: &'b [u8],
-        digits: u32,
-        number: usize,
-    ) -> &'b [u8] {
+    fn count<'b>(&mut self, next: u8, block: &'b [u8], digits: u32, number: usize) -> &'b [u8] {
         let after = block.get(1..).unwrap_or_default();
         match next {
             b'0'..=b'9' if digits < MOST_DIGITS => {
@@ -148,9 +142,15 @@ mod tests {
     #[test]
     fn messages_are_framed_by_count_or_by_line() {
         for (input, expected) in [
-            ("7 <1>a\nb8 <1>two\n\n", vec![("<1>a\nb", false), ("<1>two", false)]),
-            ("<1>one\n<1>two\r\n<1>rest", vec![("<1>one", false), ("<1>two", false), ("<1>rest", false)]),
-            ("6 <1>abc\n<1>line\n4 <1>x", vec![("<1>abc", false), ("<1>line", false), ("<1>x", false)]),
+            ("6 <1>a\nb6 <1>two\n\n", vec![("<1>a\nb", false), ("<1>two", false)]),
+            (
+                "<1>one\n<1>two\r\n<1>rest",
+                vec![("<1>one", false), ("<1>two", false), ("<1>rest", false)],
+            ),
+            (
+                "6 <1>abc\n<1>line\n4 <1>x",
+                vec![("<1>abc", false), ("<1>line", false), ("<1>x", false)],
+            ),
             ("12:00 no count\n", vec![("12:00 no count", false)]),
             ("1234567890 x\n", vec![("1234567890 x", false)]),
             ("<1>0123456\n<1>01234567\n", vec![("<1>0123456", false), ("<1>0123456", true)]),

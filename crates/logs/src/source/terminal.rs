@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -39,15 +39,28 @@ struct Waiting {
     ended: bool,
 }
 
+/// Our own outputs, in the order of [`super::App::terminal`].
+///
+/// # Errors
+/// No descriptor is left.
+pub fn own_outputs() -> io::Result<[OwnedFd; 2]> {
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    Ok([stdout.as_fd().try_clone_to_owned()?, stderr.as_fd().try_clone_to_owned()?])
+}
+
 impl Screen {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread, which writes to these.
+    pub(super) fn start([stdout, stderr]: [OwnedFd; 2]) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let writing = shared.clone();
         let thread = std::thread::Builder::new().name("pillion-app-out".to_owned());
         thread.spawn(move || {
             while let Some((stream, bytes)) = writing.take() {
-                let shown = write(stream, &bytes);
+                let place = match stream {
+                    Stream::Stdout => &stdout,
+                    Stream::Stderr => &stderr,
+                };
+                let shown = write(place.as_fd(), &bytes);
                 // Relaxed: a number for people.
                 writing.dropped.fetch_add(widen(bytes.len() - shown), Ordering::Relaxed);
             }
@@ -112,12 +125,7 @@ impl fmt::Debug for Shared {
 }
 
 /// Writes as long as somebody takes it; returns how many bytes that were.
-fn write(stream: Stream, bytes: &[u8]) -> usize {
-    let (stdout, stderr) = (io::stdout(), io::stderr());
-    let place = match stream {
-        Stream::Stdout => stdout.as_fd(),
-        Stream::Stderr => stderr.as_fd(),
-    };
+fn write(place: BorrowedFd<'_>, bytes: &[u8]) -> usize {
     let mut written = 0;
     while let Some(rest @ [_, ..]) = bytes.get(written..) {
         match nix::unistd::write(place, rest) {

@@ -47,9 +47,8 @@ impl Windows {
     /// have been written.
     pub(super) fn only(&self) -> Option<Trace> {
         let last_empty = self.last_empty?;
-        let old_enough = |(at, _): &&(Instant, Window)| {
-            last_empty.saturating_duration_since(*at) >= MARGIN
-        };
+        let old_enough =
+            |(at, _): &&(Instant, Window)| last_empty.saturating_duration_since(*at) >= MARGIN;
         let (_, earlier) = self.looks.iter().rev().find(old_enough)?;
         let ids = self.exchanges.look().only_since(earlier)?;
         Some(Trace { trace: ids.trace, span: ids.span, origin: TraceOrigin::OnlyRequest })

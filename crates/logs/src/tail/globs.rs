@@ -101,7 +101,8 @@ impl Globs {
             Step::Like(matcher) => {
                 for entry in entries(&here, found) {
                     let name = entry.file_name();
-                    if matcher.is_match(Path::new(&name)) && (rest.is_empty() || is_folder(&entry)) {
+                    if matcher.is_match(Path::new(&name)) && (rest.is_empty() || is_folder(&entry))
+                    {
                         self.follow(rest, entry.path(), found);
                     }
                 }

@@ -136,9 +136,11 @@ impl Seed {
     pub(super) fn new(source: &str, id: FileId, generation: u32, salt: u64) -> Self {
         let numbers = [id.device, id.inode, id.born, u64::from(generation), salt];
         let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
-        Self(bytes.chain(source.bytes()).fold(FNV_OFFSET, |hash, byte| {
-            (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME)
-        }))
+        Self(
+            bytes
+                .chain(source.bytes())
+                .fold(FNV_OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME)),
+        )
     }
 
     /// The id of the record that begins at `offset`. Two offsets never have the same.

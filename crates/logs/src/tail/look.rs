@@ -257,7 +257,9 @@ impl Tail {
                     return true;
                 }
                 Ok(None) => self.finish_copy(copy, slot),
-                Err(error) => say!(Warn, "cannot read", path = sibling.path.display(), error = error),
+                Err(error) => {
+                    say!(Warn, "cannot read", path = sibling.path.display(), error = error)
+                }
             }
         }
         false
@@ -359,9 +361,9 @@ impl Tail {
     fn is_known_packed(&self, sight: &Sight, originals: &[PathBuf]) -> bool {
         let related = self.table.iter().map(|(_, file)| file);
         let related = related.filter(|file| originals.iter().any(|path| **path == *file.origin));
-        related.filter(|file| file.mark.end > 0).any(|file| {
-            !matches!(self.rest(&sight.path, file.mark, file.mark.end), Ok(None))
-        })
+        related
+            .filter(|file| file.mark.end > 0)
+            .any(|file| !matches!(self.rest(&sight.path, file.mark, file.mark.end), Ok(None)))
     }
 
     /// A rotated file is read after the one that had the path before, and before the one that has
@@ -430,7 +432,8 @@ impl Tail {
 
     /// Looks again at a file that seemed to be a copy.
     pub(super) fn compare(&mut self, slot: Slot) {
-        let Some((path, original)) = self.table.get(slot).map(|file| (file.path.clone(), file.copy_of))
+        let Some((path, original)) =
+            self.table.get(slot).map(|file| (file.path.clone(), file.copy_of))
         else {
             return;
         };
@@ -463,7 +466,8 @@ impl Tail {
             return;
         }
         let Some(file) = self.table.get(slot) else { return };
-        let intact = file.content.as_ref().and_then(Content::plain).map(|plain| file.mark.fits(plain));
+        let intact =
+            file.content.as_ref().and_then(Content::plain).map(|plain| file.mark.fits(plain));
         if let Some(Ok(false)) = intact {
             self.truncated(slot);
         }

@@ -54,7 +54,8 @@ pub(super) fn before_rotation(path: &Path) -> Vec<PathBuf> {
 
 /// Whether rotation adds this to a name.
 fn is_added(part: &[u8]) -> bool {
-    let is_stamp = |byte: &u8| byte.is_ascii_digit() || CUTS.contains(byte) || b":+TZ".contains(byte);
+    let is_stamp =
+        |byte: &u8| byte.is_ascii_digit() || CUTS.contains(byte) || b":+TZ".contains(byte);
     part == b"old" || (part.iter().all(is_stamp) && part.iter().any(u8::is_ascii_digit))
 }
 

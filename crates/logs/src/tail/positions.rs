@@ -38,7 +38,9 @@ pub enum PositionsError {
     #[error("{0} is used by another process: give each its own state folder")]
     Locked(PathBuf),
     /// The file was written by a later version.
-    #[error("{path} has version {version}, and this program knows {VERSION}: use the newer program")]
+    #[error(
+        "{path} has version {version}, and this program knows {VERSION}: use the newer program"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -134,14 +136,16 @@ impl Positions {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| io(folder, error))?;
         let path = folder.join("positions.lock");
-        let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
+        let file =
+            OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| io(&path, error))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            match errno {
-                Errno::EWOULDBLOCK => PositionsError::Locked(folder.to_owned()),
-                other => io(&path, other.into()),
-            }
-        })?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, errno)| match errno {
+                    Errno::EWOULDBLOCK => PositionsError::Locked(folder.to_owned()),
+                    other => io(&path, other.into()),
+                },
+            )?;
         let sources = load(&folder.join("positions.json"))?;
         Ok(Self(Rc::new(RefCell::new(Inner {
             folder: folder.to_owned(),
@@ -208,7 +212,12 @@ impl Positions {
                 let (folder, failed) = (inner.folder.clone(), inner.failed.clone());
                 inner.saving = Some(tokio::task::spawn_blocking(move || {
                     if let Err(error) = write(&folder, &text) {
-                        say!(Error, "cannot save positions", folder = folder.display(), error = error);
+                        say!(
+                            Error,
+                            "cannot save positions",
+                            folder = folder.display(),
+                            error = error
+                        );
                         // Relaxed: as above.
                         failed.store(true, Ordering::Relaxed);
                     }

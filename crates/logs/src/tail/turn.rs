@@ -217,7 +217,12 @@ impl Tail {
         let (path, missing) = (file.path.clone(), file.size.saturating_sub(file.next));
         if missing > 0 {
             self.lost += missing;
-            say!(Warn, "gone before it was read to its end", path = path.display(), bytes = missing);
+            say!(
+                Warn,
+                "gone before it was read to its end",
+                path = path.display(),
+                bytes = missing
+            );
         }
         self.end(slot);
     }
@@ -251,12 +256,14 @@ impl Tail {
     fn close_one(&mut self) -> bool {
         let has = |slot: &Slot, idle: bool| {
             self.table.get(*slot).is_some_and(|file| {
-                let is_plain = file.content.as_ref().is_some_and(|content| content.plain().is_some());
+                let is_plain =
+                    file.content.as_ref().is_some_and(|content| content.plain().is_some());
                 file.reached && is_plain && !(idle && file.queued)
             })
         };
         let idle = self.open.iter().copied().find(|slot| has(slot, true));
-        let Some(slot) = idle.or_else(|| self.open.iter().copied().find(|slot| has(slot, false))) else {
+        let Some(slot) = idle.or_else(|| self.open.iter().copied().find(|slot| has(slot, false)))
+        else {
             return false;
         };
         self.close(slot);
@@ -329,12 +336,7 @@ fn open_plain(path: &Path, id: FileId, mark: Mark, next: u64) -> io::Result<Open
     Ok(Opened::Same(content, mark))
 }
 
-fn open_packed(
-    path: &Path,
-    packing: Packing,
-    mark: Mark,
-    next: u64,
-) -> io::Result<Opened> {
+fn open_packed(path: &Path, packing: Packing, mark: Mark, next: u64) -> io::Result<Opened> {
     if Content::unpack(path, packing)?.mark(mark.end)? != Some(mark) {
         let other = "it does not begin with what was read of it";
         return Err(io::Error::new(io::ErrorKind::InvalidData, other));

@@ -28,7 +28,8 @@ impl Unclaimed {
                 || (known.device == id.device && (known.born == 0 || id.born == 0))
         };
         let entries = seeds.iter().filter_map(|seed| self.entries.get(seed));
-        let latest = entries.filter(|entry| is_same(entry.id)).max_by_key(|entry| entry.generation)?;
+        let latest =
+            entries.filter(|entry| is_same(entry.id)).max_by_key(|entry| entry.generation)?;
         let seed = latest.seed;
         self.take(seed)
     }

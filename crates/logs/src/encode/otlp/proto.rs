@@ -90,6 +90,7 @@ pub(crate) struct PartialSuccess {
 
 impl AnyValue {
     /// Text.
+    #[cfg(test)]
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self { value: Some(any_value::Value::Text(text.into())) }
     }

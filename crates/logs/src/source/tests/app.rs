@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -7,21 +7,88 @@ use pillion_model::logs::{AppOutput, DropPolicy, Redact, Terminal};
 use pillion_runtime::board::{Board, ExchangeIds};
 use pillion_runtime::supervise::AppOutputs;
 
-use super::super::{Event, Source};
+use super::super::{App, Event, Source};
 use super::received::*;
 use crate::budget::Budget;
 use crate::record::{Stream, TraceOrigin};
 use crate::redact::Redactor;
 
-/// A source of two pipes; the ends that the app would have.
-fn source(board: &Board, budget: &Budget, full: DropPolicy) -> (Source, File, File) {
-    let [stdout, stderr] = [0, 1].map(|_| pipe2(OFlag::O_CLOEXEC).unwrap());
+/// A source of two pipes; the ends that the app would have, and the one that a terminal would have.
+struct Parts {
+    source: Source,
+    stdout: File,
+    stderr: File,
+    screen: File,
+}
+
+fn parts(board: &Board, budget: &Budget, full: DropPolicy, terminal: Terminal) -> Parts {
+    let [stdout, stderr, screen] = [0, 1, 2].map(|_| pipe2(OFlag::O_CLOEXEC).unwrap());
     let outputs = AppOutputs { stdout: Some(stdout.0), stderr: Some(stderr.0) };
-    let output = AppOutput { stdout: true, stderr: true, terminal: Terminal::Off, full };
+    let output = AppOutput { stdout: true, stderr: true, terminal, full };
     let redact = Redact { delivered: true, keys: Vec::new(), patterns: Vec::new(), cards: false };
-    let redactor = Redactor::new(&redact, &board.delivered).unwrap();
-    let source = Source::app(output, FRAMING, &outputs, (board, budget), redactor).unwrap();
-    (source, stdout.1.into(), stderr.1.into())
+    let app = App {
+        outputs: &outputs,
+        exchanges: &board.exchanges,
+        redactor: Redactor::new(&redact, &board.delivered).unwrap(),
+        terminal: [screen.1.try_clone().unwrap(), screen.1],
+    };
+    let source = Source::app(output, FRAMING, app, budget).unwrap();
+    let (stdout, stderr, screen) = (stdout.1.into(), stderr.1.into(), screen.0.into());
+    Parts { source, stdout, stderr, screen }
+}
+
+fn source(board: &Board, budget: &Budget, full: DropPolicy) -> (Source, File, File) {
+    let Parts { source, stdout, stderr, .. } = parts(board, budget, full, Terminal::Off);
+    (source, stdout, stderr)
+}
+
+#[tokio::test]
+async fn what_the_app_writes_is_shown_in_order_and_without_secrets_where_asked() {
+    for (terminal, expected) in [
+        (Terminal::Copy, "pw hunter2\nerr\nend"),
+        (Terminal::Redacted, "pw [REDACTED]\nerr\nend"),
+        (Terminal::Off, ""),
+    ] {
+        local(async {
+            let board = Board::default();
+            board.delivered.replace("test", vec!["hunter2".into()]);
+            let Parts { source, mut stdout, mut stderr, mut screen } =
+                parts(&board, &Budget::new(1 << 20), DropPolicy::Newest, terminal);
+            stdout.write_all(b"first\npw hun").unwrap();
+            assert_eq!(texts(&source, 1).await, ["first"]);
+            stdout.write_all(b"ter2\n").unwrap();
+            assert_eq!(texts(&source, 1).await, ["pw hunter2"]);
+            stderr.write_all(b"err\n").unwrap();
+            assert_eq!(texts(&source, 1).await, ["err"]);
+            stdout.write_all(b"end").unwrap();
+            assert_eq!(rest(&source).await, ["end"]);
+            drop(source);
+            let shown = client(move || {
+                let mut shown = String::new();
+                screen.read_to_string(&mut shown).unwrap();
+                shown
+            });
+            let first = if terminal == Terminal::Off { "" } else { "first\n" };
+            assert_eq!(shown.await, format!("{first}{expected}"));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_nobody_reads_stops_neither_app_nor_logs() {
+    local(async {
+        let Parts { source, mut stdout, screen, .. } =
+            parts(&Board::default(), &Budget::new(8 << 20), DropPolicy::Newest, Terminal::Copy);
+        client(move || {
+            (0..100_000).for_each(|number| writeln!(stdout, "line {number:06}").unwrap());
+        })
+        .await;
+        until("all lines", || source.status().records == 100_000).await;
+        assert!(source.status().terminal_dropped > 500_000, "{:?}", source.status());
+        drop(screen);
+    })
+    .await;
 }
 
 #[tokio::test]

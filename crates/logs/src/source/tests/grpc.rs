@@ -20,7 +20,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
 fn logs() -> Logs {
     let number = AnyValue { value: Some(any_value::Value::Int(7)) };
-    let object = any_value::Value::Object(KeyValueList { values: vec![KeyValue::new("n", number)] });
+    let object =
+        any_value::Value::Object(KeyValueList { values: vec![KeyValue::new("n", number)] });
     let record = LogRecord {
         time_unix_nano: 1_763_719_200_000_000_001,
         severity_number: 17,
@@ -32,7 +33,8 @@ fn logs() -> Logs {
         ..LogRecord::default()
     };
     let scope = Some(Scope { name: "lib".into(), version: String::new() });
-    let resource = Resource { attributes: vec![KeyValue::new("service.name", AnyValue::text("shop"))] };
+    let resource =
+        Resource { attributes: vec![KeyValue::new("service.name", AnyValue::text("shop"))] };
     let scope_logs = vec![ScopeLogs { scope, log_records: vec![record, LogRecord::default()] }];
     Logs { resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs }] }
 }
@@ -163,7 +165,18 @@ async fn records_come_over_http_as_protobuf_and_as_json() {
             ("text/plain", "x", "415"),
         ] {
             let kind = format!("content-type: {kind}");
-            let args = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", &kind, "--data-binary", data, &url];
+            let args = [
+                "-sS",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "-H",
+                &kind,
+                "--data-binary",
+                data,
+                &url,
+            ];
             assert_eq!(command("curl", &args).await, code, "{kind}");
             if code == "200" {
                 assert_logs(&chunk(&source).await);

@@ -16,11 +16,16 @@ async fn lines_come_over_tcp_and_end_with_the_connection() {
         client.write_all(b"one\ntw").unwrap();
         let first = chunk(&source).await;
         assert_eq!(texts_of(&first), ["one"]);
-        assert_eq!((first.first, first.peer.as_deref()), (0, Some(&*client.local_addr().unwrap().to_string())));
+        assert_eq!(
+            (first.first, first.peer.as_deref()),
+            (0, Some(&*client.local_addr().unwrap().to_string()))
+        );
         client.write_all(b"o\r\nwithout end").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(texts(&source, 2).await, ["two", "without end"]);
-        assert!(matches!(source.next().await, Some(Event::Ended(stream)) if stream == first.stream));
+        assert!(
+            matches!(source.next().await, Some(Event::Ended(stream)) if stream == first.stream)
+        );
         assert_eq!(source.status().records, 3);
     })
     .await;
@@ -41,7 +46,9 @@ async fn a_line_is_cut_at_the_limit_and_not_before() {
 #[tokio::test]
 async fn a_unix_socket_takes_the_place_of_a_dead_one_and_goes_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    for (protocol, name) in [(ListenProtocol::Tcp, "stream"), (ListenProtocol::SyslogUdp, "datagram")] {
+    for (protocol, name) in
+        [(ListenProtocol::Tcp, "stream"), (ListenProtocol::SyslogUdp, "datagram")]
+    {
         let path = folder.path().join(name);
         local(async {
             let listen = on_unix(protocol, &path);
@@ -93,10 +100,12 @@ async fn logger_sends_syslog_over_every_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     local(async {
-        let (tcp, udp) = (start(&listen(ListenProtocol::SyslogTcp)), start(&listen(ListenProtocol::SyslogUdp)));
+        let (tcp, udp) =
+            (start(&listen(ListenProtocol::SyslogTcp)), start(&listen(ListenProtocol::SyslogUdp)));
         let unix = start(&on_unix(ListenProtocol::SyslogUdp, &path));
         let port = |source: &Source| at(source).rsplit(':').next().unwrap().to_owned();
-        let counted = ["--octet-count", "--tcp", "-n", "127.0.0.1", "-P", &port(&tcp), "--", "by count"];
+        let counted =
+            ["--octet-count", "--tcp", "-n", "127.0.0.1", "-P", &port(&tcp), "--", "by count"];
         command("logger", &counted).await;
         command("logger", &["--tcp", "-n", "127.0.0.1", "-P", &port(&tcp), "--", "by line"]).await;
         command("logger", &["--udp", "-n", "127.0.0.1", "-P", &port(&udp), "--", "by udp"]).await;

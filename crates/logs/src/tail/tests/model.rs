@@ -97,7 +97,8 @@ impl World {
         for _ in 0..1 + self.chance.below(20) {
             if !log.unfinished {
                 let length = [3, 40, 900, 20_000][self.chance.below(4) as usize];
-                let fill = format!("{:x} ", self.sequence).repeat(self.chance.below(length) as usize / 3);
+                let fill =
+                    format!("{:x} ", self.sequence).repeat(self.chance.below(length) as usize / 3);
                 let line = format!("{} {} {fill}", log.name, self.sequence);
                 self.sequence += 1;
                 self.written.insert(line.clone());

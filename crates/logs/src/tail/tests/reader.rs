@@ -75,7 +75,8 @@ impl Reader {
                 }
             }
             Some(Event::Ended(stream)) => {
-                if let Some(rest) = self.rests.remove(&stream).filter(|rest| !rest.bytes.is_empty()) {
+                if let Some(rest) = self.rests.remove(&stream).filter(|rest| !rest.bytes.is_empty())
+                {
                     let end = rest.begin + rest.bytes.len() as u64;
                     line(&rest, rest.bytes.len(), end, &mut self.lines);
                 }
