@@ -106,6 +106,27 @@ impl Redactor {
         (Cow::Owned(cut_out(&text, found)), true)
     }
 
+    /// A record that never was a line: looks into its body and its attributes one by one, as
+    /// [`Redactor::text`] into a line.
+    pub fn record(&self, record: &mut Record<'_>) {
+        let values = record.attributes.iter_mut().map(|(_, value)| value);
+        for value in std::iter::once(&mut record.body).chain(values) {
+            record.marks.redacted |= self.value(value);
+        }
+    }
+
+    fn value(&self, value: &mut Value<'_>) -> bool {
+        let (text, is_json) = match std::mem::take(value) {
+            Value::Text(text) => (text, false),
+            Value::Json(written) => (written, true),
+        };
+        let is_number = !text.starts_with(['{', '[', '"']);
+        let (text, found) = self.text(text);
+        let stays_json = is_json && !(found && is_number);
+        *value = if stays_json { Value::Json(text) } else { Value::Text(text) };
+        found
+    }
+
     /// Makes the values of attributes with telling names unreadable, at any depth.
     pub fn attributes(&self, record: &mut Record<'_>) {
         if self.keys.is_empty() {

@@ -101,7 +101,8 @@ pub struct AppOutput {
 pub enum Terminal {
     /// Every byte, at once.
     Copy,
-    /// Whole lines, delivered secrets made unreadable.
+    /// Every byte, delivered secrets made unreadable: what may be the beginning of one waits for
+    /// what follows.
     Redacted,
     /// Nothing.
     Off,
@@ -242,7 +243,7 @@ pub struct Redact {
     pub keys: Vec<String>,
     /// What these expressions match.
     pub patterns: Vec<Arc<str>>,
-    /// Numbers of payment cards: 12 to 19 digits that pass the Luhn check.
+    /// Numbers of payment cards: 12 to 19 digits, the first of them 2 to 6, that pass the Luhn check.
     pub cards: bool,
 }
 

@@ -16,6 +16,7 @@ pub mod readable;
 pub mod role;
 pub mod say;
 pub mod signals;
+pub mod socket_file;
 pub mod supervise;
 pub mod timestamp;
 pub mod watch;

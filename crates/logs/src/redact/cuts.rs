@@ -52,9 +52,9 @@ pub(super) fn replaced(text: &str, cuts: &[Cut]) -> String {
     out
 }
 
-/// Only objects and lists: other text that happens to be valid JSON, such as a number, is text.
+/// A number that is a line is text.
 fn is_json(text: &str) -> bool {
-    let begins = text.trim_start().starts_with(['{', '[']);
+    let begins = text.trim_start().starts_with(['{', '[', '"']);
     begins && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 

@@ -36,6 +36,12 @@ impl Unfinished {
         }
     }
 
+    /// Whether [`Unfinished::release`] would show something.
+    #[must_use]
+    pub fn may_release(&self) -> bool {
+        self.held.len() < SHORTEST && self.shown < self.held.len()
+    }
+
     /// Nothing more will come: all that is held back is shown.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let all = self.held.len();

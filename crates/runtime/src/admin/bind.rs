@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use nix::sys::stat::{Mode, fchmod};
 use pillion_model::settings::{Address, Listen};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::socket_file::SocketFile;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -43,6 +44,7 @@ pub(super) enum Listener {
 pub(super) struct SocketFile(PathBuf);
 
 /// The address could not be opened.
+/// The admin address could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {} address {address}: {hint} {}", purpose.what, purpose.key)]
 pub struct BindError {
@@ -59,13 +61,6 @@ impl Bound {
     /// Where it listens: the real port, where the kernel chose it.
     pub fn address(&self) -> &Address {
         &self.address
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it already; there is nothing more to do then.
-        let _already_gone = std::fs::remove_file(&self.0);
     }
 }
 
@@ -108,26 +103,17 @@ fn bind_tcp(address: SocketAddr, asked: bool) -> io::Result<Bound> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {
-    remove_stale(path)?;
+    SocketFile::make_room(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Before bind: Linux gives the file the mode of the socket, so that it is never open to others,
     // not even for a moment.
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::of(path);
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let address = Address::Unix(path.to_owned());
     Ok(Bound { listener: Listener::Unix(socket.into(), file), address })
-}
-
-/// Removes a socket that a process left behind. One that answers, and any other file, stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let refused = || {
-        UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-    };
-    if is_socket && refused() { std::fs::remove_file(path) } else { Ok(()) }
 }
 
 const fn hint(kind: ErrorKind) -> &'static str {

@@ -20,10 +20,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::bind::{Bound, Listener, SocketFile};
+use super::bind::{Bound, Listener};
 use super::guard::refuse;
 use super::routes::{Found, Request, Response, Routes};
 use super::{MAX_BODY, MAX_CONNECTIONS};
+use crate::socket_file::SocketFile;
 
 /// For a request head, and for the next one on a connection that is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,5 @@
+mod app;
+mod grpc;
+mod received;
+mod requests;
+mod sockets;
