@@ -30,6 +30,7 @@ pub mod segments;
 pub mod sink;
 #[cfg(test)]
 mod small_disk;
+pub mod source;
 pub mod status;
 pub mod steps;
 pub mod tail;

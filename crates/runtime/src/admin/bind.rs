@@ -7,9 +7,9 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, fchmod};
 use pillion_model::settings::{Address, Listen};
-use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::socket_file::SocketFile;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -39,12 +39,7 @@ pub(super) enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// The name of a Unix socket, removed when the listener goes.
-#[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
-
 /// The address could not be opened.
-/// The admin address could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {} address {address}: {hint} {}", purpose.what, purpose.key)]
 pub struct BindError {
