@@ -3,6 +3,7 @@
 //!
 //! Read first: [`lane::Lane::take`], which is the whole way of a block on one screen.
 
+mod feeds;
 mod files;
 mod generation;
 mod lane;
@@ -16,6 +17,14 @@ pub use outlet::OutletError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::record::UnixNanos;
+
+/// Waits until then; for ever where there is no such time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]

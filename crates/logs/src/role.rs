@@ -52,6 +52,15 @@ pub enum Error {
     /// An expression is too large.
     #[error("a regular expression of the logs configuration cannot be used: {0}")]
     Expression(#[from] regex::Error),
+    /// Our own outputs cannot be had.
+    #[error("cannot show what the app writes: {0}")]
+    Outputs(std::io::Error),
+    /// The app's outputs cannot be read.
+    #[error(transparent)]
+    App(#[from] crate::source::AppError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] crate::source::BindError),
     /// Something was not delivered.
     #[error("{0}")]
     Left(Left),

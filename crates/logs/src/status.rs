@@ -61,6 +61,16 @@ pub struct SourceStatus {
     pub open_files: usize,
     /// Bytes that were gone before they could be read.
     pub lost_bytes: u64,
+    /// Records that were dropped as they came, because there was no room.
+    pub refused: u64,
+    /// Bytes that were.
+    pub refused_bytes: u64,
+    /// Datagrams that the kernel dropped, because they were not read in time.
+    pub kernel_dropped: u64,
+    /// Bytes of the app's output that were not shown, because nobody took them.
+    pub unshown_bytes: u64,
+    /// Connections now.
+    pub connections: usize,
 }
 
 /// How a file stands.

@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
 
 use pillion_model::logs::FullPolicy;
 use pillion_runtime::say;
 use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
 
-use super::Moment;
 use super::lane::{Context, Intake, Lane};
 use super::outlet::Reading;
+use super::{Moment, until};
 use crate::budget::Budget;
 use crate::status::FilesBoard;
 use crate::tail::{Event, StreamId, Tail};
@@ -35,7 +33,7 @@ pub(crate) struct Files {
 pub(super) struct Quit(pub(super) watch::Receiver<bool>);
 
 impl Quit {
-    async fn asked(&mut self) {
+    pub(super) async fn asked(&mut self) {
         // Whoever could have asked is gone: that is an order too.
         drop(self.0.wait_for(|quit| *quit).await);
     }
@@ -175,11 +173,4 @@ fn handle(lane: &Lane, streams: &mut HashMap<StreamId, Intake>, event: Event<'_>
 fn reading() -> Reading {
     let Moment { now, unix } = Moment::now();
     Reading { now, unix, full: FullPolicy::Block }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
 }

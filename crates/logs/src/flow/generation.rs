@@ -11,8 +11,9 @@ use pillion_model::logs::{Input, Logs, Source};
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, sleep_until};
+use tokio::time::{interval, sleep, sleep_until, timeout_at};
 
+use super::feeds::Feeds;
 use super::files::{Files, Quit};
 use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
@@ -21,6 +22,7 @@ use crate::budget::Budget;
 use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error};
+use crate::source::{self, App, Framing, Source as OtherSource, own_outputs};
 use crate::status::{FilesBoard, StatusBoard};
 use crate::tail::{self, Positions, Tail};
 
@@ -31,6 +33,7 @@ const STALLED: Duration = Duration::from_secs(30);
 
 /// One configuration at work. Dropped, everything stops where it is.
 pub(crate) struct Generation {
+    settings: Arc<Logs>,
     pub(super) budget: Budget,
     pub(super) outlets: Outlets,
     pub(super) lanes: Vec<Running>,
@@ -38,6 +41,8 @@ pub(crate) struct Generation {
     quit: watch::Sender<bool>,
     /// Sources whose files are read.
     sources: RefCell<JoinSet<Tail>>,
+    /// Sources that are no files.
+    feeds: RefCell<JoinSet<()>>,
     /// The delivery to each sink.
     deliveries: RefCell<JoinSet<()>>,
     /// Everything else.
@@ -53,6 +58,7 @@ pub(crate) struct Generation {
 pub(super) struct Running {
     pub(super) lane: Rc<Lane>,
     pub(super) files: Option<Rc<RefCell<tail::Status>>>,
+    pub(super) feed: Option<Rc<Cell<source::Status>>>,
 }
 
 /// What was not delivered.
@@ -121,11 +127,13 @@ impl Generation {
         let redactor = Redactor::new(&settings.redact, &context.board.delivered)?;
         let (quit, quitting) = watch::channel(false);
         let mut generation = Self {
+            settings: settings.clone(),
             budget,
             outlets,
             lanes: Vec::new(),
             quit,
             sources: RefCell::default(),
+            feeds: RefCell::default(),
             deliveries: RefCell::default(),
             tasks: JoinSet::new(),
             over: Rc::default(),
@@ -137,7 +145,7 @@ impl Generation {
         let enrichment = Enrichment::new(&settings.resource, context.defaults.clone());
         for source in &settings.sources {
             let lane = generation.lane(source, &redactor, &enrichment)?;
-            generation.begin(lane, positions.cloned(), &quitting)?;
+            generation.begin(lane, context, positions.cloned(), &quitting)?;
         }
         generation.describe(enrichment);
         generation.tend();
@@ -169,6 +177,7 @@ impl Generation {
     fn begin(
         &mut self,
         lane: Rc<Lane>,
+        context: &Context,
         positions: Option<Positions>,
         quitting: &watch::Receiver<bool>,
     ) -> Result<(), Error> {
@@ -190,8 +199,41 @@ impl Generation {
             }
             Input::App(_) | Input::Listen(_) => None,
         };
-        self.lanes.push(Running { lane, files });
+        let feed = match &lane.source.input {
+            Input::Files(_) => None,
+            Input::App(_) | Input::Listen(_) => Some(self.feed(&lane, context, quitting)?),
+        };
+        self.lanes.push(Running { lane, files, feed });
         Ok(())
+    }
+
+    /// Starts a source that is no file.
+    fn feed(
+        &mut self,
+        lane: &Rc<Lane>,
+        context: &Context,
+        quitting: &watch::Receiver<bool>,
+    ) -> Result<Rc<Cell<source::Status>>, Error> {
+        let settings = &lane.source;
+        let framing = Framing { encoding: settings.encoding, line_bytes: settings.line_bytes };
+        let source = match &settings.input {
+            Input::App(output) => {
+                let app = App {
+                    outputs: &context.outputs,
+                    exchanges: &context.board.exchanges,
+                    redactor: Redactor::new(&self.settings.redact, &context.board.delivered)?,
+                    terminal: own_outputs().map_err(Error::Outputs)?,
+                };
+                context.board.exchanges.follow();
+                OtherSource::app(*output, framing, app, &self.budget)?
+            }
+            Input::Listen(listen) => OtherSource::listen(listen, framing, &self.budget)?,
+            Input::Files(_) => return Ok(Rc::default()),
+        };
+        let status = Rc::new(Cell::new(source.status()));
+        let feeds = Feeds::new(lane.clone(), source, chance(), status.clone());
+        self.feeds.borrow_mut().spawn_local(feeds.run(Quit(quitting.clone())));
+        Ok(status)
     }
 
     /// Starts what serves the sinks.
@@ -235,6 +277,9 @@ impl Generation {
         while let Some(tail) = sources.join_next().await {
             tails.extend(tail.ok());
         }
+        let feeds = self.feeds.get_mut();
+        let over = deadline.unwrap_or_else(|| Instant::now() + STALLED);
+        drop(timeout_at(over.into(), async { while feeds.join_next().await.is_some() {} }).await);
         tokio::select! {
             () = self.drain() => {}
             () = self.given_up(deadline) => {}

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pillion_model::logs::Source;
-use pillion_runtime::board::ExchangeIds;
 use pillion_traffic::Random;
 use smallvec::SmallVec;
 
@@ -18,8 +17,9 @@ use crate::enrich;
 use crate::lines::{Framer, Line};
 use crate::parse::Parser;
 use crate::receipt::{Ledger, Receipt};
-use crate::record::{Record, Stream, Trace, TraceOrigin};
+use crate::record::{Record, Stream, Trace, Value};
 use crate::redact::Redactor;
+use crate::source::{Otlp, Text, Texts};
 use crate::steps::{Circumstances, Outcome, Steps};
 use crate::tail::Seed;
 
@@ -57,20 +57,31 @@ pub(crate) struct Intake {
     ledger: Ledger,
 }
 
+/// One stream whose texts come whole.
+pub(crate) struct Joint {
+    assembler: Assembler<Receipt>,
+    seed: Seed,
+}
+
 /// What is known of bytes beside themselves.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Context {
+pub(crate) struct Context<'a> {
     /// The output of the app that they were written to.
     pub(crate) stream: Option<Stream>,
-    /// The only request that the app was serving while it wrote them.
-    pub(crate) exchange: Option<ExchangeIds>,
+    /// The request that the app was serving while it wrote them, if it was the only one.
+    pub(crate) trace: Option<Trace>,
+    /// Who sent them.
+    pub(crate) peer: Option<&'a str>,
 }
+
+/// The attribute that says who sent a record, as OpenTelemetry names it.
+const PEER: &str = "network.peer.address";
 
 /// What the lines of a block have in common.
 #[derive(Clone, Copy, Debug)]
-struct Shared {
+struct Shared<'a> {
     seed: Seed,
-    context: Context,
+    context: Context<'a>,
     reading: Reading,
 }
 
@@ -125,7 +136,7 @@ impl Lane {
         &self,
         intake: &mut Intake,
         bytes: &[u8],
-        context: Context,
+        context: Context<'_>,
         reading: Reading,
     ) {
         self.redactor.borrow_mut().refresh();
@@ -142,7 +153,7 @@ impl Lane {
     }
 
     /// The stream has ended: what is unfinished is complete.
-    pub(crate) fn flush(&self, intake: &mut Intake, context: Context, reading: Reading) {
+    pub(crate) fn flush(&self, intake: &mut Intake, context: Context<'_>, reading: Reading) {
         let piece = intake.ledger.hand_on(0);
         let shared = Shared { seed: intake.seed, context, reading };
         if let Some(line) = intake.framer.flush() {
@@ -155,10 +166,66 @@ impl Lane {
     }
 
     /// Gives what has waited long enough for its next line.
-    pub(crate) fn expire(&self, intake: &mut Intake, context: Context, reading: Reading) {
+    pub(crate) fn expire(&self, intake: &mut Intake, context: Context<'_>, reading: Reading) {
         let shared = Shared { seed: intake.seed, context, reading };
         let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
         intake.assembler.expire(reading.now, each);
+    }
+
+    /// A stream whose texts come whole.
+    pub(crate) fn joint(&self, seed: Seed) -> Joint {
+        Joint { assembler: Assembler::new(self.assembly.clone()), seed }
+    }
+
+    /// Takes whole texts, the first of which has this number in its stream.
+    pub(crate) fn texts(
+        &self,
+        joint: &mut Joint,
+        (texts, first): (&Texts, u64),
+        receipt: &Receipt,
+        context: Context<'_>,
+        reading: Reading,
+    ) {
+        self.redactor.borrow_mut().refresh();
+        let shared = Shared { seed: joint.seed, context, reading };
+        for (text, start) in texts.iter().zip(first..) {
+            add(&self.counts.bytes, text.bytes.len());
+            let Text { bytes, truncated } = text;
+            let line = Line { bytes, start, end: start.saturating_add(1), truncated };
+            self.line(&mut joint.assembler, line, receipt.clone(), shared);
+        }
+    }
+
+    /// Takes records that came structured, the first of which has this number in its stream.
+    pub(crate) fn structured(
+        &self,
+        seed: Seed,
+        (records, first): (&Otlp, u64),
+        receipt: &Receipt,
+        context: Context<'_>,
+        reading: Reading,
+    ) {
+        self.redactor.borrow_mut().refresh();
+        let redactor = self.redactor.borrow();
+        for (mut record, number) in records.records(reading.unix).zip(first..) {
+            record.id = seed.record(number);
+            let mut said = std::mem::take(&mut record.attributes);
+            enrich::add(&self.source.attributes, &mut record);
+            add_peer(context, &mut record);
+            record.attributes.append(&mut said);
+            redact(&redactor, &mut record);
+            self.offer(record, std::slice::from_ref(receipt), reading);
+        }
+    }
+
+    /// A stream of whole texts has ended, or what waits in it has waited long enough.
+    pub(crate) fn release(&self, joint: &mut Joint, is_over: bool, reading: Reading) {
+        let shared = Shared { seed: joint.seed, context: Context::default(), reading };
+        let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
+        match is_over {
+            true => joint.assembler.flush(reading.now, each),
+            false => joint.assembler.expire(reading.now, each),
+        }
     }
 
     fn line(
@@ -166,7 +233,7 @@ impl Lane {
         assembler: &mut Assembler<Receipt>,
         line: Line<'_>,
         receipt: Receipt,
-        shared: Shared,
+        shared: Shared<'_>,
     ) {
         let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
         let reading = shared.reading;
@@ -177,7 +244,7 @@ impl Lane {
 
     /// The way of one record: redacted as text, parsed, redacted by name, changed or dropped by the
     /// steps, and offered to each sink.
-    fn record(&self, assembled: Assembled<'_, Receipt>, shared: Shared) {
+    fn record(&self, assembled: Assembled<'_, Receipt>, shared: Shared<'_>) {
         let Shared { seed, context, reading } = shared;
         let redactor = self.redactor.borrow();
         let (text, is_redacted) = redactor.text(Cow::Borrowed(assembled.text));
@@ -186,11 +253,16 @@ impl Lane {
         record.stream = record.stream.or(context.stream);
         record.marks.redacted = is_redacted;
         enrich::add(&self.source.attributes, &mut record);
+        add_peer(context, &mut record);
         self.parser.parse(&text, &mut record);
+        record.trace = record.trace.or(context.trace);
         redactor.attributes(&mut record);
-        if record.trace.is_none() {
-            record.trace = context.exchange.map(only_request);
-        }
+        self.offer(record, &assembled.tokens, reading);
+        assembled.tokens.into_iter().for_each(Receipt::done);
+    }
+
+    /// Steps and sinks: the same for every record, however it came.
+    fn offer<'a>(&'a self, mut record: Record<'a>, receipts: &[Receipt], reading: Reading) {
         self.count(&record);
         let circumstances = Circumstances {
             source: &self.source.name,
@@ -199,12 +271,11 @@ impl Lane {
         };
         if self.steps.run(&mut record, circumstances) == Outcome::Kept {
             for (outlet, origin) in self.outlets.borrow().iter() {
-                outlet.offer(&record, &self.source.name, origin, &assembled.tokens, reading);
+                outlet.offer(&record, &self.source.name, origin, receipts, reading);
             }
         } else {
             add(&self.counts.dropped, 1);
         }
-        assembled.tokens.into_iter().for_each(Receipt::done);
     }
 
     fn count(&self, record: &Record<'_>) {
@@ -234,8 +305,29 @@ impl Intake {
     }
 }
 
-fn only_request(ids: ExchangeIds) -> Trace {
-    Trace { trace: ids.trace, span: ids.span, origin: TraceOrigin::OnlyRequest }
+impl Joint {
+    /// When something that waits has waited long enough.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.assembler.deadline()
+    }
+}
+
+fn add_peer<'a>(context: Context<'a>, record: &mut Record<'a>) {
+    if let Some(peer) = context.peer {
+        record.attributes.push((Cow::Borrowed(PEER), Value::Text(Cow::Borrowed(peer))));
+    }
+}
+
+/// Makes unreadable what must not leave a record that came structured.
+fn redact(redactor: &Redactor, record: &mut Record<'_>) {
+    let attributes = record.attributes.iter_mut().map(|(_, value)| value);
+    for value in attributes.chain([&mut record.body]) {
+        let (Value::Text(text) | Value::Json(text)) = value;
+        let (clean, is_redacted) = redactor.text(std::mem::take(text));
+        *text = clean;
+        record.marks.redacted |= is_redacted;
+    }
+    redactor.attributes(record);
 }
 
 fn add(counter: &Cell<u64>, by: usize) {

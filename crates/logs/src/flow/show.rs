@@ -40,6 +40,13 @@ fn source(running: &Running) -> SourceStatus {
         let lag: u64 = files.files.iter().map(|file| file.lag).sum();
         status.lag_bytes = lag + files.others_lag;
     }
+    if let Some(feed) = running.feed.as_ref().map(|feed| feed.get()) {
+        status.refused = feed.dropped_records;
+        status.refused_bytes = feed.dropped_bytes;
+        status.kernel_dropped = feed.kernel_dropped;
+        status.unshown_bytes = feed.terminal_dropped;
+        status.connections = feed.connections;
+    }
     status
 }
 

@@ -43,6 +43,16 @@ metrics! {
         "Files that are open.";
     LOST_BYTES: Counter "pillion_logs_lost_bytes" ["bytes"] SOURCE,
         "Bytes of files that were gone before they could be read.";
+    REFUSED: Counter "pillion_logs_refused" [""] SOURCE,
+        "Records that were dropped as they came, because there was no room for them.";
+    REFUSED_BYTES: Counter "pillion_logs_refused_bytes" ["bytes"] SOURCE,
+        "Bytes of records that were dropped as they came.";
+    KERNEL_DROPPED: Counter "pillion_logs_kernel_dropped" [""] SOURCE,
+        "Datagrams that the kernel dropped, because they were not read in time.";
+    UNSHOWN: Counter "pillion_logs_unshown_bytes" ["bytes"] SOURCE,
+        "Bytes of the app's output that were not shown, because nobody took them.";
+    CONNECTIONS: Gauge "pillion_logs_connections" [""] SOURCE,
+        "Connections of those who send records.";
     OFFERED: Counter "pillion_logs_sink_records" [""] SINK,
         "Records that a sink was meant to get.";
     DELIVERED: Counter "pillion_logs_delivered" [""] SINK,
@@ -89,6 +99,11 @@ fn put_source(source: &SourceStatus, samples: &mut Samples) {
     put(&SOURCE_LAG, source.lag_bytes);
     put(&OPEN_FILES, u64::try_from(source.open_files).unwrap_or(u64::MAX));
     put(&LOST_BYTES, source.lost_bytes);
+    put(&REFUSED, source.refused);
+    put(&REFUSED_BYTES, source.refused_bytes);
+    put(&KERNEL_DROPPED, source.kernel_dropped);
+    put(&UNSHOWN, source.unshown_bytes);
+    put(&CONNECTIONS, u64::try_from(source.connections).unwrap_or(u64::MAX));
     for (mark, number) in [
         ("truncated", source.truncated),
         ("unparsed", source.unparsed),

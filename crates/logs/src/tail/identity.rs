@@ -124,6 +124,11 @@ pub(super) fn read_full(file: &File, offset: u64, bytes: &mut [u8]) -> io::Resul
 pub struct Seed(pub(super) u128);
 
 impl Seed {
+    /// The seed of a stream that cannot be read again. `salt` is of this process and source.
+    pub(crate) fn of_stream(salt: u64, stream: u64) -> Self {
+        Self(u128::from(salt) << 64 | u128::from(stream))
+    }
+
     /// The seed of a file that is seen for the first time. `salt` sets contents apart that had the
     /// same place: 0, or a time.
     pub(super) fn new(source: &str, id: FileId, generation: u32, salt: u64) -> Self {
