@@ -1,3 +1,5 @@
+//! Lines, their places and their limits, however the bytes arrive.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Traces as the languages print them, and the limits of joining.
+
 use std::sync::Arc;
 
 use pillion_model::logs::Source;

@@ -1,3 +1,5 @@
+//! The chain of formats, and what the tests of each format share.
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 

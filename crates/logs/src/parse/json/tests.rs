@@ -1,3 +1,5 @@
+//! What is JSON, and what its members mean.
+
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 

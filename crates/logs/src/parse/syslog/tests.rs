@@ -1,3 +1,5 @@
+//! Messages of the two RFCs, and what is none.
+
 use super::*;
 use crate::parse::tests::shown_record;
 

@@ -1,3 +1,5 @@
+//! Times in all their spellings, compared with a library that knows the calendar.
+
 use proptest::prelude::*;
 
 use super::*;
