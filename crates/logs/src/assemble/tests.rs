@@ -1,4 +1,4 @@
-//! Parts of lines and lines of records, put together.
+//! Parts and lines become records, within their limits, and every token comes back.
 
 use pillion_model::logs::{Multiline, MultilineRule};
 use proptest::prelude::*;
@@ -117,17 +117,11 @@ fn parts_of_the_two_outputs_are_put_together_apart() {
         ("not cri", None, &[6]),
     ];
     assert_eq!(texts, expected);
-    assert_eq!(records.map_marks(|marks| marks.unparsed), [false, false, false, true]);
+    assert_eq!(marked(&records, |marks| marks.unparsed), [false, false, false, true]);
 }
 
-trait MapMarks {
-    fn map_marks(&self, map: fn(&Marks) -> bool) -> Vec<bool>;
-}
-
-impl MapMarks for Vec<Owned> {
-    fn map_marks(&self, map: fn(&Marks) -> bool) -> Vec<bool> {
-        self.iter().map(|record| map(&record.marks)).collect()
-    }
+fn marked(records: &[Owned], mark: fn(&Marks) -> bool) -> Vec<bool> {
+    records.iter().map(|record| mark(&record.marks)).collect()
 }
 
 #[test]
@@ -155,7 +149,7 @@ fn complaint_7_parts_without_end_are_cut_at_the_limit() {
     run.push(&cri("stdout F", "next"));
     run.flush();
     assert_eq!(run.texts(), ["x".repeat(1000).as_str(), "next"]);
-    assert_eq!(run.records.map_marks(|marks| marks.truncated), [true, false]);
+    assert_eq!(marked(&run.records, |marks| marks.truncated), [true, false]);
     assert_eq!(run.assembler.left_out().cut, 10_000 * 300 - 1000 + 7);
     assert_eq!(run.records[0].lines, [0, 1, 2, 3]);
     run.check_tokens();
@@ -182,7 +176,7 @@ fn empty_parts_are_bounded_too() {
     }
     assert!(run.records.is_empty());
     run.push(&cri("stdout P", ""));
-    assert_eq!(run.records.map_marks(|marks| marks.truncated), [true]);
+    assert_eq!(marked(&run.records, |marks| marks.truncated), [true]);
     run.push(&cri("stdout P", ""));
     run.push(&cri("stdout F", ""));
     assert_eq!(run.dropped.len(), 2);

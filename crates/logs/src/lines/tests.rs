@@ -1,4 +1,4 @@
-//! Blocks of any size give the same lines.
+//! Lines, their places and their limits, however the bytes arrive.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Stack traces of the common languages, and rules of one's own.
+//! Traces as the languages print them, and the limits of joining.
 
 use std::sync::Arc;
 

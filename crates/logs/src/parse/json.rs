@@ -9,7 +9,6 @@ use crate::record::{Record, Value};
 /// How deep the values of an object may be nested.
 pub const MAX_DEPTH: u32 = 128;
 
-/// What is no number: not `01`, `1.`, `.5`, `+1`.
 const NUMBER: Unparsed = Unparsed("a number does not follow the rules of JSON");
 const STRING: Unparsed = Unparsed("a string holds a control character or an unknown escape");
 const UNFINISHED: Unparsed = Unparsed("the JSON ends too early");

@@ -26,7 +26,6 @@ pub fn parse<'a>(text: &'a str, record: &mut Record<'a>) -> Result<(), Unparsed>
     let at = time::timestamp(at).ok_or(Unparsed("it does not begin with a time"))?;
     let (level, rest) = rest.split_once("] ").ok_or(Unparsed("there is no level in brackets"))?;
     let number = match level {
-        // In a syslog of its own, nginx counts as syslog does.
         "crit" | "alert" | "emerg" | "error" | "warn" | "notice" | "info" | "debug" => {
             severity::by_word(level).unwrap_or(0)
         }

@@ -1,4 +1,4 @@
-//! Each format on lines that follow it, and on lines that do not.
+//! The chain of formats, and what the tests of each format share.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

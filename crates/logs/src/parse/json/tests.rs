@@ -1,4 +1,4 @@
-//! JSON as it is written, well and badly.
+//! What is JSON, and what its members mean.
 
 use proptest::prelude::*;
 use serde::de::IgnoredAny;

@@ -1,4 +1,4 @@
-//! Examples of both documents, and what programs make of them.
+//! Messages of the two RFCs, and what is none.
 
 use super::*;
 use crate::parse::tests::shown_record;

@@ -1,4 +1,4 @@
-//! Times as logs write them.
+//! Times in all their spellings, compared with a library that knows the calendar.
 
 use proptest::prelude::*;
 
