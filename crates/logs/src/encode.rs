@@ -152,7 +152,8 @@ impl Encoder {
     pub fn encode(&mut self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let stamps = &mut self.stamps;
         match &mut self.form {
-            Form::Nothing => {}
+            // One byte stands for it, so that it is counted.
+            Form::Nothing => out.push(b'\n'),
             Form::Lines(schema) => {
                 document(*schema, "time", (record, origin), stamps, out);
                 out.extend_from_slice(&origin.tail);

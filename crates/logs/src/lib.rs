@@ -8,23 +8,34 @@
 
 pub mod assemble;
 pub mod batch;
+pub mod batcher;
 pub mod budget;
 pub mod condition;
+pub mod dead_letters;
 pub mod decode;
 pub mod deliver;
 pub mod encode;
 pub mod enrich;
+mod flow;
+pub mod fsck;
 pub mod lines;
 mod multiline;
 pub mod parse;
+pub mod queue;
 pub mod receipt;
 pub mod record;
 pub mod redact;
 mod role;
+pub mod segments;
 pub mod sink;
+#[cfg(test)]
+mod small_disk;
 pub mod source;
+pub mod status;
 pub mod steps;
 pub mod tail;
+pub mod tally;
 mod tokens;
 
+pub use flow::{Left, OutletError};
 pub use role::{Context, Error, run};

@@ -44,7 +44,8 @@ impl Ledger {
         Self(Rc::new(RefCell::new(Inner { position, first: 0, pieces: VecDeque::new() })))
     }
 
-    /// Hands on everything up to `end`, which follows what was handed on before.
+    /// Hands on everything up to `end`, which follows what was handed on before; 0 for a piece that
+    /// is still empty, see [`Receipt::extend`].
     #[must_use]
     pub fn hand_on(&self, end: u64) -> Receipt {
         let mut inner = self.0.borrow_mut();
@@ -73,7 +74,7 @@ impl Ledger {
             *done = true;
         }
         while let Some((end, true)) = inner.pieces.front().copied() {
-            inner.position = end;
+            inner.position = end.max(inner.position);
             inner.first += 1;
             inner.pieces.pop_front();
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use pillion_model::logs::Output;
 
 use crate::batch::Batch;
+use crate::queue::Order;
 
 /// Records of one partition that travel in one request.
 #[derive(Clone, Copy, Debug)]
@@ -190,22 +191,13 @@ impl Cause {
     }
 }
 
-/// Which loads may be on their way at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Any.
-    Free,
-    /// One of each partition.
-    ByPartition,
-}
-
 /// A sink that is ready to take records.
 #[derive(Debug)]
 pub struct Sink {
     kind: Kind,
-    /// Loads on their way at the same time, at most.
+    /// Batches on their way at the same time, at most.
     pub concurrency: usize,
-    /// Which of them.
+    /// Which of them; the queue sees to it.
     pub order: Order,
 }
 
@@ -269,7 +261,7 @@ impl Sink {
             Output::Loki(output) => Self {
                 kind: Kind::Loki(loki::Loki::new(output)?),
                 concurrency: output.http.concurrency,
-                order: Order::ByPartition,
+                order: Order::Partition,
             },
             Output::Otlp(http) => several(Kind::Otlp(otlp::Otlp::new(http)?), http.concurrency),
             Output::Splunk(http) => {

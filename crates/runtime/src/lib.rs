@@ -18,7 +18,7 @@ pub mod say;
 pub mod signals;
 pub mod socket_file;
 pub mod supervise;
-mod timestamp;
+pub mod timestamp;
 pub mod watch;
 
 /// Every metric of this crate, for the generated reference.

@@ -1,3 +1,5 @@
+//! Parts of lines and lines of records, put together.
+
 use pillion_model::logs::{Multiline, MultilineRule};
 use proptest::prelude::*;
 

@@ -2,6 +2,7 @@
 //! one after another are already the inside of a request.
 
 pub(crate) mod proto;
+pub(crate) mod request;
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Blocks of any size give the same lines.
+
 use proptest::prelude::*;
 
 use super::*;

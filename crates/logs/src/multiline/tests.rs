@@ -1,3 +1,5 @@
+//! Stack traces of the common languages, and rules of one's own.
+
 use std::sync::Arc;
 
 use pillion_model::logs::Source;

@@ -1,3 +1,5 @@
+//! Each format on lines that follow it, and on lines that do not.
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What must not leave does not, whatever stands around it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -17,9 +17,9 @@ use super::http::{self as answers, Answer, COME_AGAIN_SECONDS, media_type};
 use super::intake::{Content, Feed, Given, Intake};
 use super::{Peer, otlp_json};
 use crate::encode::otlp::proto::{
-    AnyValue, KeyValue, LogRecord, PartialSuccess, Request as Logs, Resource, Response, Scope,
-    any_value,
+    AnyValue, KeyValue, PartialSuccess, Resource, Response, Scope, any_value,
 };
+use crate::encode::otlp::request::{LogRecord, Request as Logs};
 use crate::record::{Attributes, Record, Severity, Trace, TraceOrigin, UnixNanos, Value};
 
 const HTTP_PATH: &str = "/v1/logs";

@@ -1,3 +1,5 @@
+//! Steps drop, keep, thin out and change records.
+
 use std::time::Duration;
 
 use pillion_model::logs::{Check, Condition, Test};

@@ -1,3 +1,5 @@
+//! JSON as it is written, well and badly.
+
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 

@@ -1,3 +1,5 @@
+//! Examples of both documents, and what programs make of them.
+
 use super::*;
 use crate::parse::tests::shown_record;
 

@@ -1,3 +1,5 @@
+//! Times as logs write them.
+
 use proptest::prelude::*;
 
 use super::*;
