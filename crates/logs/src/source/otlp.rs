@@ -17,9 +17,9 @@ use super::http::{self as answers, Answer, COME_AGAIN_SECONDS, media_type};
 use super::intake::{Content, Feed, Given, Intake};
 use super::{Peer, otlp_json};
 use crate::encode::otlp::proto::{
-    AnyValue, KeyValue, LogRecord, PartialSuccess, Request as Logs, Resource, Response, Scope,
-    any_value,
+    AnyValue, KeyValue, PartialSuccess, Resource, Response, Scope, any_value,
 };
+use crate::encode::otlp::request::{LogRecord, Request as Logs};
 use crate::record::{Attributes, Record, Severity, Trace, TraceOrigin, UnixNanos, Value};
 
 const HTTP_PATH: &str = "/v1/logs";
@@ -189,20 +189,20 @@ pub(super) async fn answer(request: Request<Incoming>, intake: &Rc<Intake>, peer
     }
     let is_json = kind.eq_ignore_ascii_case(JSON);
     match accept_http(request, &kind, intake, peer).await {
-        Ok(response) => encoded(StatusCode::OK, is_json, &response, json_response(&response)),
+        Ok(response) => encoded(StatusCode::OK, is_json, &response, &json_response(&response)),
         Err(refusal) => {
             let code = grpc_code(&refusal);
             let message = refusal.to_string();
             let json = serde_json::json!({ "code": code, "message": message });
             let status = Status { code, message, details: Vec::new() };
-            let mut answer = encoded(answers::note(&refusal, intake), is_json, &status, json);
+            let mut answer = encoded(answers::note(&refusal, intake), is_json, &status, &json);
             answers::decorate(&refusal, answer.headers_mut());
             answer
         }
     }
 }
 
-fn encoded(status: StatusCode, is_json: bool, message: &impl Message, json: Json) -> Answer {
+fn encoded(status: StatusCode, is_json: bool, message: &impl Message, json: &Json) -> Answer {
     if is_json {
         return answers::respond(status, JSON, json.to_string().into());
     }

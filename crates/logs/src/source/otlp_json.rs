@@ -6,9 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use crate::encode::otlp::proto::{
-    AnyValue, ArrayValue, KeyValue, KeyValueList, LogRecord, Request, Resource, ResourceLogs,
-    Scope, ScopeLogs, any_value,
+    AnyValue, ArrayValue, KeyValue, KeyValueList, Resource, Scope, any_value,
 };
+use crate::encode::otlp::request::{LogRecord, Request, ResourceLogs, ScopeLogs};
 
 /// Reads a request; the error says what is wrong.
 pub(super) fn read(bytes: &[u8]) -> Result<Request, String> {

@@ -1,3 +1,5 @@
+//! Sources with real clients.
+
 mod app;
 mod grpc;
 mod received;

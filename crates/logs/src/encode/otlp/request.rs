@@ -1,4 +1,4 @@
-//! A request as a receiver reads it; we only ever write its parts.
+//! A request as a receiver reads it. As a sender we only ever write its parts.
 
 use prost::Message;
 
@@ -44,4 +44,6 @@ pub(crate) struct LogRecord {
     pub(crate) span_id: Vec<u8>,
     #[prost(fixed64, tag = "11")]
     pub(crate) observed_time_unix_nano: u64,
+    #[prost(string, tag = "12")]
+    pub(crate) event_name: String,
 }

@@ -1,3 +1,5 @@
+//! What an app writes comes, is shown, and never makes it wait.
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 

@@ -1,3 +1,5 @@
+//! OTLP over gRPC and HTTP.
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -11,9 +13,9 @@ use super::super::{Chunk, Content, Source};
 use super::received::*;
 use crate::budget::Budget;
 use crate::encode::otlp::proto::{
-    AnyValue, KeyValue, KeyValueList, LogRecord, Request as Logs, Resource, ResourceLogs,
-    Response as Accepted, Scope, ScopeLogs, any_value,
+    AnyValue, KeyValue, KeyValueList, Resource, Response as Accepted, Scope, any_value,
 };
+use crate::encode::otlp::request::{LogRecord, Request as Logs, ResourceLogs, ScopeLogs};
 use crate::record::{Record, TraceOrigin, Value};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";

@@ -35,7 +35,8 @@ pub(super) fn at(source: &Source) -> String {
 
 /// Runs a test as the role would run.
 pub(super) async fn local<T>(test: impl Future<Output = T>) -> T {
-    LocalSet::new().run_until(async { timeout(PATIENCE * 2, test).await.unwrap() }).await
+    let test = Box::pin(timeout(PATIENCE * 2, test));
+    LocalSet::new().run_until(async { test.await.unwrap() }).await
 }
 
 /// Runs a client that blocks.

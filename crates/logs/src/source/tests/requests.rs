@@ -1,3 +1,5 @@
+//! Lines and JSON over HTTP, by curl.
+
 use pillion_model::logs::{Listen, ListenProtocol};
 
 use super::super::Source;

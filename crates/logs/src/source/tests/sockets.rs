@@ -1,3 +1,5 @@
+//! Lines, datagrams and syslog.
+
 use std::io::Write as _;
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
