@@ -110,9 +110,12 @@ impl Tail {
             if !entry.moved && self.table.get(slot).is_some_and(|file| file.moved) {
                 self.put_between(&entry.path, slot);
             }
-            if entry.mark.end == 0 && !entry.moved {
+            if let Some(since) = self.away_since
+                && entry.mark.end == 0
+                && !entry.moved
+            {
                 // Nothing was read that could tell of a truncation.
-                self.adopt(entry.seen, &siblings(&entry.path));
+                self.adopt(entry.seen.max(since), &siblings(&entry.path));
             }
         } else {
             self.strangers.push(sight);
@@ -218,7 +221,7 @@ impl Tail {
             file.away = is_deleted.is_some() || self.moves.contains_key(&*path);
         }
         if !was_moved {
-            self.adopt(seen, &siblings);
+            self.adopt(seen.max(self.looked_before), &siblings);
         }
         let is_lost = |file: &File| !file.reached && file.content.is_none();
         if self.table.get(slot).is_some_and(is_lost) {
@@ -501,7 +504,7 @@ impl Tail {
         let seed = Seed::new(&self.source, old.id, generation, super::unix_ns());
         let mut file = File::new(old.id, old.path.clone(), seed);
         file.generation = generation;
-        (file.seen, file.size, file.moved) = (old.seen, old.size, old.moved);
+        (file.seen, file.moved) = (old.seen, old.moved);
         file.content = old.content.take();
         old.moved = true;
         let (path, place, reached) = (old.path.clone(), old.place.clone(), old.reached);
@@ -554,8 +557,10 @@ impl Tail {
             if let Some(slot) = owner {
                 self.put_between(&entry.path, slot);
             }
-            if !entry.moved {
-                self.adopt(entry.seen, &siblings);
+            if let Some(since) = self.away_since
+                && !entry.moved
+            {
+                self.adopt(entry.seen.max(since), &siblings);
             }
         }
     }
