@@ -19,7 +19,9 @@ mod look;
 mod names;
 mod notices;
 mod positions;
+mod recover;
 mod state;
+mod strangers;
 mod table;
 #[cfg(test)]
 mod tests;
