@@ -19,7 +19,9 @@ mod look;
 mod names;
 mod notices;
 mod positions;
+mod recover;
 mod state;
+mod strangers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -141,6 +143,8 @@ pub struct Tail {
     began: u64,
     /// When what happens was last looked at, in milliseconds since 1970.
     looked: u64,
+    /// The look before: until then, every path led to whom it was known to lead.
+    looked_before: u64,
     buffer: Vec<u8>,
     lost: u64,
     next_look: Instant,
@@ -189,6 +193,7 @@ impl Tail {
             away_since,
             began: unix_ms(),
             looked: 0,
+            looked_before: 0,
             buffer: Vec::new(),
             lost: 0,
             next_look: now,
@@ -330,7 +335,7 @@ impl Tail {
     /// Looks where the kernel has told.
     fn heed(&mut self) {
         let Some(notices) = &mut self.notices else { return };
-        self.looked = unix_ms();
+        self.looked_before = std::mem::replace(&mut self.looked, unix_ms());
         let told = match notices.drain() {
             Ok(told) => told,
             Err(error) => {
@@ -387,7 +392,9 @@ impl Tail {
     /// Looks at everything.
     fn reconcile(&mut self) {
         self.reconciling = true;
-        self.looked = unix_ms();
+        if self.notices.is_none() {
+            self.looked_before = std::mem::replace(&mut self.looked, unix_ms());
+        }
         let found = self.globs.walk();
         for (path, error) in &found.unreadable {
             say!(Warn, "cannot look into", path = path.display(), error = error);

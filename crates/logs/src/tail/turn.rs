@@ -283,8 +283,13 @@ impl Tail {
             if leaving && file.speaking && silent >= QUIET {
                 file.finishing = true;
                 self.wake(slot);
-            } else if file.content.is_none() {
-            } else if silent >= self.idle_close && !(leaving && file.speaking) {
+            }
+            let Some(file) =
+                self.table.get(slot).filter(|file| file.content.is_some() && !file.queued)
+            else {
+                continue;
+            };
+            if silent >= self.idle_close && !(leaving && file.speaking) {
                 if file.reached {
                     self.close(slot);
                 } else {

@@ -325,7 +325,6 @@ async fn nothing_is_lost_and_nothing_that_was_saved_comes_again() {
     let (first, last) = seeds.split_once('-').unwrap_or((&seeds, &seeds));
     let seeds = first.parse().unwrap()..=last.parse().unwrap();
     for seed in seeds {
-        println!("seed {seed}");
         run(seed, 120).await;
     }
 }

@@ -82,10 +82,10 @@ impl Reader {
                 }
             }
         }
-        if let Some((stream, offset)) = back {
-            if self.tail.give_back(stream, offset) {
-                self.rests.get_mut(&stream).unwrap().bytes.clear();
-            }
+        if let Some((stream, offset)) = back
+            && self.tail.give_back(stream, offset)
+        {
+            self.rests.get_mut(&stream).unwrap().bytes.clear();
         }
         true
     }
