@@ -213,7 +213,8 @@ impl Lane {
             enrich::add(&self.source.attributes, &mut record);
             add_peer(context, &mut record);
             record.attributes.append(&mut said);
-            redact(&redactor, &mut record);
+            redactor.record(&mut record);
+            redactor.attributes(&mut record);
             self.offer(record, std::slice::from_ref(receipt), reading);
         }
     }
@@ -316,18 +317,6 @@ fn add_peer<'a>(context: Context<'a>, record: &mut Record<'a>) {
     if let Some(peer) = context.peer {
         record.attributes.push((Cow::Borrowed(PEER), Value::Text(Cow::Borrowed(peer))));
     }
-}
-
-/// Makes unreadable what must not leave a record that came structured.
-fn redact(redactor: &Redactor, record: &mut Record<'_>) {
-    let attributes = record.attributes.iter_mut().map(|(_, value)| value);
-    for value in attributes.chain([&mut record.body]) {
-        let (Value::Text(text) | Value::Json(text)) = value;
-        let (clean, is_redacted) = redactor.text(std::mem::take(text));
-        *text = clean;
-        record.marks.redacted |= is_redacted;
-    }
-    redactor.attributes(record);
 }
 
 fn add(counter: &Cell<u64>, by: usize) {
