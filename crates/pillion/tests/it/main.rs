@@ -14,6 +14,7 @@ mod http1_requests;
 mod http2;
 mod life;
 mod limits;
+mod logs;
 mod reference;
 mod reload;
 mod retries;
