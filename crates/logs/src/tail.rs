@@ -128,6 +128,8 @@ pub struct Tail {
     /// Those whose position may have changed.
     touched: HashSet<Slot>,
     ends: VecDeque<StreamId>,
+    /// Those that are, or were, copies of others.
+    copies: HashSet<Slot>,
     /// Files that nothing is known of yet.
     strangers: Vec<Sight>,
     /// Of the notices that are being handled: what was moved whereto; empty: out of sight.
@@ -185,6 +187,7 @@ impl Tail {
             open: Vec::new(),
             touched: HashSet::new(),
             ends: VecDeque::new(),
+            copies: HashSet::new(),
             strangers: Vec::new(),
             moves: HashMap::new(),
             rotated: HashSet::new(),

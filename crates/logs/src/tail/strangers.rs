@@ -81,9 +81,10 @@ impl Tail {
             }
             let known = self.table.at(original).unwrap_or(known);
             if let Some(mark) = self.copied(known, &sight) {
-                self.begin(&sight, |file| {
+                let copy = self.begin(&sight, |file| {
                     (file.copy_of, file.mark, file.next) = (Some(known), mark, mark.end);
                 });
+                self.copies.extend(copy);
                 return;
             }
         }
@@ -163,6 +164,16 @@ impl Tail {
         }
         let mark = content.mark(metadata.len()).ok()??;
         (known.mark(metadata.len()).ok()? == Some(mark)).then_some(mark)
+    }
+
+    /// Looks again at the copies of a file: it may have been truncated before anything was read.
+    pub(super) fn doubt_copies(&mut self, original: Slot) {
+        self.copies.retain(|copy| self.table.get(*copy).is_some_and(|file| file.copy_of.is_some()));
+        for copy in self.copies.clone() {
+            if self.table.get(copy).is_some_and(|file| file.copy_of == Some(original)) {
+                self.wake(copy);
+            }
+        }
     }
 
     /// Looks again at a file that seemed to be a copy.

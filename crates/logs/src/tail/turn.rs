@@ -95,6 +95,9 @@ impl Tail {
         if read == wanted {
             self.wake(slot);
         }
+        if offset == 0 {
+            self.doubt_copies(slot);
+        }
         self.touch(slot);
         self.block(slot, offset + hole as u64, start + hole..read)
     }

@@ -72,6 +72,23 @@ async fn a_copy_is_not_read_while_it_is_made_nor_before_the_truncation() {
     assert_eq!(reader.texts(), ["one", "two", "three", "four", "five"]);
 }
 
+/// The truncation shows in nothing but the contents: the file is as long as it was.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_what_was_never_read_is_read_when_the_original_is_another() {
+    let folder = Folder::new();
+    let mut reader = Reader::new(&files(folder.root(), &["*.log*"]), None);
+    reader.pump().await;
+    folder.append("a.log", "one\n");
+    fs::copy(folder.path("a.log"), folder.path("a.log.1")).unwrap();
+    let waited = tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await;
+    assert!(waited.is_err());
+    fs::write(folder.path("a.log"), "two\n").unwrap();
+    reader.pump().await;
+    let mut texts = reader.texts();
+    texts.sort_unstable();
+    assert_eq!(texts, ["one", "two"]);
+}
+
 /// A writer without `O_APPEND` goes on where it was, and leaves a hole.
 #[tokio::test(start_paused = true)]
 async fn the_hole_that_a_truncation_leaves_is_skipped() {
