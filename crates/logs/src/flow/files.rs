@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use pillion_model::logs::FullPolicy;
 use pillion_runtime::say;
 use tokio::sync::watch;
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::lane::{Context, Intake, Lane};
 use super::outlet::Reading;
@@ -15,6 +17,8 @@ use crate::budget::Budget;
 use crate::status::FilesBoard;
 use crate::tail::{Event, StreamId, Tail};
 
+/// Once: how often is looked whether everything has been read.
+const ONCE_LOOKS: Duration = Duration::from_millis(10);
 /// Blocks that are read before others have their turn: the delivery, above all.
 const BLOCKS: u32 = 8;
 
@@ -105,6 +109,8 @@ impl Files {
                 }
                 Turn::Expired
             }
+            // Files that have nothing new have no event to tell it by.
+            () = sleep(ONCE_LOOKS), if self.once => Turn::Expired,
             () = until(board) => {
                 self.board.show(&self.tail);
                 Turn::Expired
