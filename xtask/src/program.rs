@@ -8,11 +8,16 @@ use crate::failure::{Doing, Failure};
 /// Folders that hold system programs and are often missing from a user's `PATH`.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
+/// Where Debian keeps the versions of PostgreSQL, each with a `bin` folder.
+const POSTGRES: &str = "/usr/lib/postgresql";
+
 /// Where a program is, if it is installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let postgres = std::fs::read_dir(POSTGRES).into_iter().flatten().flatten();
     std::env::split_paths(&path)
         .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .chain(postgres.map(|version| version.path().join("bin")))
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
 }

@@ -1,5 +1,5 @@
-//! Tests only: the real program on free ports, clients that look at bytes, and servers that
-//! misbehave on purpose.
+//! Tests only: the real program on free ports, clients that look at bytes, servers that misbehave
+//! on purpose, and the real peers of each role.
 //!
 //! Everything here blocks, on plain threads and sockets, so that a test reads from top to bottom
 //! and shares no runtime with what it tests. Nothing waits without a limit: what takes longer than
@@ -14,8 +14,10 @@
 )]
 
 mod admin;
+mod authority;
 mod capture;
 mod gate;
+mod loopback;
 mod message;
 mod metrics;
 mod origin;
@@ -24,18 +26,25 @@ mod peer;
 mod pillion;
 mod process;
 mod refusal;
+mod rest;
 mod wire;
 
 pub use admin::Admin;
+pub use authority::{Authority, Identity};
 pub use capture::Capture;
 pub use gate::Gate;
+pub use loopback::free_address;
 pub use message::{Body, Head, Stream};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
-pub use peer::{Peer, python, tool};
+pub use peer::{
+    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog,
+    python, tool,
+};
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
+pub use rest::{Answer, Rest};
 pub use wire::{End, Response, Wire};
 
 pub use nix::sys::signal::Signal;

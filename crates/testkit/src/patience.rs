@@ -21,13 +21,22 @@ pub fn eventually(what: impl Debug, mut holds: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// When that takes longer than [`PATIENCE`]; `what` says what was waited for.
-pub fn eventually_some<T>(what: impl Debug, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually_some<T>(what: impl Debug, find: impl FnMut() -> Option<T>) -> T {
+    some_within(PATIENCE, what, find)
+}
+
+/// [`eventually_some`] for what may take longer on a machine at rest already.
+pub(crate) fn some_within<T>(
+    limit: Duration,
+    what: impl Debug,
+    mut find: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = find() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for: {what:?}");
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what:?}");
         std::thread::sleep(STEP);
     }
 }

@@ -1,5 +1,5 @@
-# Installs the Debian packages that are its arguments. Services that they bring (haproxy, nginx,
-# prometheus) are not started: the tests start their own, on ports of their own.
+# Installs the Debian packages that are its arguments. Services that they bring (nginx,
+# PostgreSQL, rsyslog …) are not started: the tests start their own, on ports of their own.
 set -e
 export DEBIAN_FRONTEND=noninteractive
 policy=/usr/sbin/policy-rc.d
