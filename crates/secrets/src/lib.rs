@@ -3,3 +3,4 @@
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
 pub mod fetched;
+pub mod store;
