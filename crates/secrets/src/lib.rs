@@ -2,5 +2,11 @@
 //! files, HTTP and etcd), and every change is a transaction: fetched, checked, written beside the
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
+pub mod check;
+pub mod commands;
 pub mod fetched;
+pub mod location;
+pub mod redaction;
 pub mod store;
+pub mod tell;
+pub mod transaction;
