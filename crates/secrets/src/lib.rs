@@ -7,9 +7,16 @@ pub mod bao;
 pub mod broker;
 mod certificate;
 mod chance;
+pub mod check;
+pub mod commands;
 pub mod fetched;
 pub mod lease;
+pub mod location;
+pub mod redaction;
 mod role;
 pub mod session;
+pub mod store;
+pub mod tell;
+pub mod transaction;
 
 pub use role::{CONDITION, Context, Error, run};

@@ -1,4 +1,4 @@
-//! The secrets role against real servers.
+//! The secrets role, part by part, against real files, processes and servers.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,8 +9,12 @@
 
 mod auth;
 mod bed;
+mod crash;
 mod dynamic;
+mod files;
 mod kv;
 mod outage;
 mod relay;
 mod session;
+mod store;
+mod transaction;
