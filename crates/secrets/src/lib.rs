@@ -7,6 +7,7 @@ pub mod commands;
 pub mod fetched;
 pub mod location;
 pub mod redaction;
+pub mod sources;
 pub mod store;
 pub mod tell;
 pub mod transaction;
