@@ -24,7 +24,7 @@ fn folder(path: &Path) -> Source {
 
 /// What the source gives next.
 async fn next(source: &mut Source) -> Result<Files, SourceError> {
-    tokio::time::timeout(PATIENCE, source.next()).await.expect("news in time")
+    tokio::time::timeout(PATIENCE, source.next()).await.unwrap()
 }
 
 /// Asks until the files are these, as a source may give a state in between.

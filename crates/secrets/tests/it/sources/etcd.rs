@@ -34,7 +34,7 @@ fn revision(answer: &Value) -> i64 {
     answer["header"]["revision"].as_str().unwrap().parse().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn keys_below_a_prefix_are_given_and_every_change_of_them() {
     let etcd = Etcd::start();
     put(&etcd, "/app/a", "1");
@@ -62,7 +62,7 @@ async fn keys_below_a_prefix_are_given_and_every_change_of_them() {
     assert!(source.proven().borrow().is_some());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_whole_store_can_be_read_and_an_empty_one_too() {
     let etcd = Etcd::start();
     let mut source = at(&etcd, "");
@@ -73,7 +73,7 @@ async fn the_whole_store_can_be_read_and_an_empty_one_too() {
     until(&mut source, &seen(&[])).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn changes_that_were_compacted_away_are_found_by_reading_all() {
     let etcd = Etcd::start();
     put(&etcd, "app/a", "1");
@@ -89,7 +89,7 @@ async fn changes_that_were_compacted_away_are_found_by_reading_all() {
     until(&mut source, &seen(&[("a", "3"), ("b", "2"), ("c", "4")])).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_key_that_cannot_be_a_file_is_an_error_until_it_is_gone() {
     let etcd = Etcd::start();
     put(&etcd, "app/a", "1");

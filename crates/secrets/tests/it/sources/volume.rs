@@ -98,7 +98,7 @@ async fn each_state_of_a_volume_that_is_given_is_one_that_was_projected() {
         let text = number.to_string();
         [("a", text.clone()), ("b/c", text.clone()), ("d", text)]
     };
-    let project = |volume: &mut Volume, number| {
+    let project = move |volume: &mut Volume, number| {
         let files = state(number);
         volume.project(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
     };
