@@ -224,10 +224,10 @@ impl Tail {
         }
     }
 
-    /// Takes what is in the pipe now.
+    /// Takes what is in the pipe now. Asks the kernel, as the runtime may not have looked since.
     fn drain(&mut self, output: &pipe::Receiver) {
         let mut chunk = [0; 4096];
-        while let Ok(length @ 1..) = output.try_read(&mut chunk) {
+        while let Ok(length @ 1..) = nix::unistd::read(output, &mut chunk) {
             self.push(chunk.get(..length).unwrap_or_default());
         }
     }
@@ -341,7 +341,7 @@ mod tests {
         let script = format!("{script}; wait");
         let order = run_in(other.path(), &script, LONG);
         let is_written = async {
-            while fs::read_to_string(&written).is_ok_and(|text| text.ends_with('\n')) == false {
+            while !fs::read_to_string(&written).is_ok_and(|text| text.ends_with('\n')) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -15,6 +15,7 @@ pub mod location;
 pub mod redaction;
 mod role;
 pub mod session;
+pub mod sources;
 pub mod store;
 pub mod tell;
 pub mod transaction;

@@ -1,5 +1,6 @@
 //! Documents: whether they are well-formed, and whether a JSON Schema accepts them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -98,9 +99,9 @@ pub(super) fn schema(file: &DraftFile, schema: &Path) -> Result<(), SchemaError>
     compiler.add_resource(SCHEMA_URL, rules).map_err(unfit_rule)?;
     let compiled = compiler.compile(SCHEMA_URL, &mut schemas).map_err(unfit_rule)?;
     schemas.validate(&document, compiled).map_err(|error| {
-        let mut faults = Vec::new();
+        let mut faults = BTreeSet::new();
         collect(&error, &mut faults);
-        SchemaError::Refused { schema: schema.to_owned(), faults }
+        SchemaError::Refused { schema: schema.to_owned(), faults: faults.into_iter().collect() }
     })
 }
 
@@ -114,12 +115,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Places only: what the library says of a fault may quote the document.
-fn collect(error: &ValidationError<'_, '_>, faults: &mut Vec<String>) {
-    if error.causes.is_empty() && faults.len() < FAULTS {
+fn collect(error: &ValidationError<'_, '_>, faults: &mut BTreeSet<String>) {
+    if error.causes.is_empty() {
         let place = error.instance_location.to_string();
         let place = if place.is_empty() { "the document" } else { &place };
         let rule = error.schema_url.strip_prefix(SCHEMA_URL).unwrap_or(error.schema_url);
-        faults.push(format!("{place} breaks {}", if rule.is_empty() { "#" } else { rule }));
+        faults.insert(format!("{place} breaks {}", if rule.is_empty() { "#" } else { rule }));
+        if faults.len() > FAULTS {
+            faults.pop_last();
+        }
     }
     for cause in &error.causes {
         collect(cause, faults);

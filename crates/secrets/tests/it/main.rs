@@ -16,5 +16,6 @@ mod kv;
 mod outage;
 mod relay;
 mod session;
+mod sources;
 mod store;
 mod transaction;
