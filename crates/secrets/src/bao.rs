@@ -9,6 +9,7 @@ mod mounts;
 mod request;
 mod token;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +47,7 @@ struct Inner {
     client: Mutex<Client>,
     places: Semaphore,
     mounts: Mounts,
+    requests: AtomicU64,
 }
 
 /// Why a client cannot be made of a configuration.
@@ -104,6 +106,7 @@ impl Bao {
             client,
             places: Semaphore::new(AT_ONCE),
             mounts: Mounts::default(),
+            requests: AtomicU64::new(0),
         })))
     }
 
@@ -111,6 +114,13 @@ impl Bao {
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.0.server
+    }
+
+    /// How many requests were sent so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        // Relaxed: a number for people, ordered with nothing.
+        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// Reads the files of the client certificate again: what connects from now on shows it.
@@ -329,6 +339,8 @@ impl Bao {
         let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // It is never closed: an error cannot be, and would let the request through.
         let _place = self.0.places.acquire().await;
+        // Relaxed: as in `requests`.
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         let answer = client.send(request).await.map_err(Trouble::NoAnswer)?;
         let (head, body) = answer.into_parts();
         Ok(Answer::new(head.status, head.headers, body))

@@ -74,6 +74,11 @@ impl Broker {
         &self.0.tokens
     }
 
+    /// The part of a lease's life after which it is renewed.
+    pub(crate) fn renew_at(&self) -> f64 {
+        self.0.bao.server().renew_at
+    }
+
     /// Fetches a secret. All who want the same at the same time get the same: one set of dynamic
     /// credentials, not one for each.
     ///
