@@ -17,7 +17,7 @@ pub mod role;
 pub mod say;
 pub mod signals;
 pub mod supervise;
-mod timestamp;
+pub mod timestamp;
 pub mod watch;
 
 /// Every metric of this crate, for the generated reference.

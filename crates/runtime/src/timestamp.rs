@@ -40,7 +40,8 @@ impl Stamp {
 }
 
 /// `2006-01-02T15:04:05.678Z`. The year is taken modulo 10000.
-pub(crate) fn rfc3339_ms(unix_us: u64) -> [u8; 24] {
+#[must_use]
+pub fn rfc3339_ms(unix_us: u64) -> [u8; 24] {
     let seconds = unix_us / 1_000_000;
     let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;

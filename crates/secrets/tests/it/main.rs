@@ -18,4 +18,5 @@ mod relay;
 mod session;
 mod sources;
 mod store;
+mod templates;
 mod transaction;
