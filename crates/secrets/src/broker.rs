@@ -79,6 +79,11 @@ impl Broker {
         self.0.bao.server().renew_at
     }
 
+    /// Whether leases and tokens end with the process.
+    pub(crate) fn revokes_on_exit(&self) -> bool {
+        self.0.bao.server().revoke_on_exit
+    }
+
     /// Fetches a secret. All who want the same at the same time get the same: one set of dynamic
     /// credentials, not one for each.
     ///

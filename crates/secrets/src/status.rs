@@ -135,6 +135,11 @@ impl Status {
         self.0.changes.subscribe()
     }
 
+    /// Works on the state without telling anybody.
+    pub(crate) fn look(&self, look: impl FnOnce(&mut State)) {
+        look(&mut self.lock());
+    }
+
     /// What is asked of the state at this moment.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.lock())
@@ -270,7 +275,7 @@ impl ServerState {
         let session = self.sessions.current.as_ref();
         let trouble = self.sessions.trouble.as_ref().map(ToString::to_string);
         json!({
-            "url": self.url,
+            "url": *self.url,
             "requests": requests,
             "session": session.map(|session| json!({
                 "accessor": session.accessor,
@@ -331,7 +336,7 @@ impl SetState {
         json!({
             "version": self.version,
             "confirmed": self.confirmed,
-            "uses": self.uses,
+            "uses": self.uses.iter().map(|(name, it)| (name.to_string(), *it)).collect::<BTreeMap<_, _>>(),
             "state": match (&self.error, self.is_delivered) {
                 (None, true) => "in use",
                 (None, false) => "waiting",

@@ -13,10 +13,10 @@ use pillion_model::secrets::SecretSource;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 
-use super::House;
-use super::ledger::{Ledger, Use};
+use super::connection::Bank;
+use super::ledger::Use;
 use crate::bao::{Error, Trouble};
-use crate::broker::{Broker, Failure, Held, Look};
+use crate::broker::{Failure, Held, Look};
 use crate::chance::chance;
 use crate::clock::until;
 use crate::fetched::{Fetched, Lease};
@@ -55,9 +55,7 @@ pub(super) type Shown = watch::Sender<Option<Value>>;
 /// The task of one secret.
 pub(super) struct Keeper {
     source: Arc<SecretSource>,
-    broker: Broker,
-    house: Rc<House>,
-    ledger: Rc<Ledger>,
+    bank: Rc<Bank>,
     /// `None` once nobody wants it any more.
     shown: Option<Rc<Shown>>,
     newest: Option<Generation>,
@@ -86,16 +84,12 @@ impl Keeper {
     /// A secret that is fetched as soon as this runs.
     pub(super) fn new(
         source: Arc<SecretSource>,
-        broker: Broker,
-        house: Rc<House>,
-        ledger: Rc<Ledger>,
+        bank: Rc<Bank>,
         shown: Option<Rc<Shown>>,
     ) -> Self {
         Self {
             source,
-            broker,
-            house,
-            ledger,
+            bank,
             shown,
             newest: None,
             old: Vec::new(),
@@ -129,7 +123,7 @@ impl Keeper {
     /// Keeps the secret until nobody wants it, and its leases until nobody uses them. `revoke`
     /// becomes true when the process ends and every lease is to end with it.
     pub(super) async fn run(mut self, mut revoke: watch::Receiver<bool>) {
-        let mut sessions = self.broker.tokens().watch();
+        let mut sessions = self.bank.broker.tokens().watch();
         while self.shown.is_some() || !self.old.is_empty() {
             self.show();
             let shown = self.shown.clone();
@@ -194,14 +188,14 @@ impl Keeper {
 
     async fn renew(&self, generation: &Generation) -> Result<Lease, Failure> {
         let (id, asked) = generation.life.renewal().unwrap_or(("", Duration::ZERO));
-        let renewed = self.broker.renew(id, asked).await;
+        let renewed = self.bank.broker.renew(id, asked).await;
         let result = renewed.as_ref().map_or_else(|failure| failure.error.trouble.label(), |_| "ok");
-        self.house.metrics.count(&RENEWALS, &self.source.name, result);
+        self.bank.house.metrics.count(&RENEWALS, &self.source.name, result);
         renewed
     }
 
     async fn fetch(&mut self) {
-        let fetched = self.broker.fetch(&self.source).await;
+        let fetched = self.bank.broker.fetch(&self.source).await;
         self.counted(fetched.as_ref().map(|_| "ok").map_err(|failure| &*failure.error));
         match fetched {
             Ok(held) => self.replace(held),
@@ -212,7 +206,7 @@ impl Keeper {
     async fn look(&mut self) {
         let Some(newest) = &self.newest else { return };
         let last = newest.fetched.clone();
-        let looked = self.broker.look(&self.source, &last).await;
+        let looked = self.bank.broker.look(&self.source, &last).await;
         let is_same = match &looked {
             Ok(Look::Unchanged) => true,
             Ok(Look::Fetched(held)) => held.fetched.data == last.data,
@@ -243,7 +237,7 @@ impl Keeper {
 
     fn counted(&self, result: Result<&str, &Error>) {
         let label = result.unwrap_or_else(|error| error.trouble.label());
-        self.house.metrics.count(&FETCHES, &self.source.name, label);
+        self.bank.house.metrics.count(&FETCHES, &self.source.name, label);
     }
 
     /// Shows new values. The old ones live on for as long as somebody claims them.
@@ -260,7 +254,7 @@ impl Keeper {
             claim: Rc::downgrade(&claim),
             bound: None,
             revoke_at: None,
-            session: is_leased.then(|| self.ledger.enter(session)),
+            session: is_leased.then(|| self.bank.ledger.enter(session)),
         };
         self.went_well();
         say!(
@@ -272,13 +266,13 @@ impl Keeper {
         );
         self.old.extend(self.newest.replace(generation).filter(Generation::is_leased));
         shown.send_replace(Some(Value { fetched, generation: self.count, claim }));
-        self.house.news();
+        self.bank.house.news();
         // The session may have been replaced while the answer was on its way.
-        self.bind(&self.broker.tokens().watch().borrow().clone());
+        self.bind(&self.bank.broker.tokens().watch().borrow().clone());
     }
 
     fn life(&self, fetched: &Fetched) -> Life {
-        Life::new(fetched, self.source.interval, self.broker.renew_at(), chance())
+        Life::new(fetched, self.source.interval, self.bank.broker.renew_at(), chance())
     }
 
     /// Leases die with their session: those whose session is not extended are replaced before.
@@ -291,7 +285,11 @@ impl Keeper {
 
     /// Nobody wants the secret any more; who uses a value of it keeps it alive.
     fn retire(&mut self) {
-        self.shown = None;
+        if self.shown.take_if(|shown| shown.receiver_count() == 0).is_none() {
+            // Somebody has come since.
+            return;
+        }
+        self.bank.house.status.change(|state| drop(state.secrets.remove(&self.source.name)));
         self.old.extend(self.newest.take().filter(Generation::is_leased));
     }
 
@@ -322,9 +320,9 @@ impl Keeper {
     }
 
     async fn revoke(&self, id: &str) -> Result<(), Failure> {
-        let revoked = self.broker.revoke(id).await;
+        let revoked = self.bank.broker.revoke(id).await;
         let result = revoked.as_ref().map_or_else(|failure| failure.error.trouble.label(), |()| "ok");
-        self.house.metrics.count(&REVOCATIONS, &self.source.name, result);
+        self.bank.house.metrics.count(&REVOCATIONS, &self.source.name, result);
         let secret = &self.source.name;
         match &revoked {
             Ok(()) => say!(Info, "an old lease is revoked", secret = secret, lease = id),
@@ -352,13 +350,13 @@ impl Keeper {
 
     fn went_well(&self) {
         let (name, now) = (&self.source.name, SystemTime::now());
-        let was_failing = self.house.status.read(|state| {
+        let was_failing = self.bank.house.status.read(|state| {
             state.secrets.get(name).is_some_and(|secret| secret.failing_since.is_some())
         });
         if was_failing {
             say!(Info, "a secret can be refreshed again", secret = name);
         }
-        self.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, |secret| {
             (secret.failing_since, secret.error) = (None, None);
             secret.refreshed = Some(now);
         });
@@ -367,7 +365,7 @@ impl Keeper {
     fn went_wrong(&self, failure: &Failure) {
         let (name, error) = (&self.source.name, failure.error.to_string());
         let mut is_new = false;
-        self.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, |secret| {
             is_new = secret.error.as_ref() != Some(&error);
             secret.failing_since.get_or_insert_with(SystemTime::now);
             secret.error = Some(error.clone());
@@ -394,7 +392,7 @@ impl Keeper {
             Some(newest) => newest.life.due(),
             None => Due { what: Step::Replace, at: self.retry },
         };
-        self.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, |secret| {
             secret.path.clone_from(&self.source.path);
             secret.generation = self.count;
             secret.next = Some((next.what, next.at));
