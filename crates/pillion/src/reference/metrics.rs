@@ -17,7 +17,12 @@ series whose labels are all `overflow`.
 
 /// The page, in Markdown.
 pub(super) fn page() -> String {
-    let all = [crate::metrics::ALL, pillion_proxy::metrics::ALL, pillion_runtime::METRICS];
+    let all = [
+        crate::metrics::ALL,
+        pillion_proxy::metrics::ALL,
+        pillion_runtime::METRICS,
+        pillion_secrets::METRICS,
+    ];
     let mut all: Vec<&Desc> = all.into_iter().flatten().copied().collect();
     all.sort_by_key(|desc| desc.name);
     INTRODUCTION.to_owned() + &all.into_iter().map(row).collect::<String>()

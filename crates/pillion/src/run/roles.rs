@@ -21,15 +21,35 @@ pub(crate) struct Roles {
     secrets: Slot<pillion_model::secrets::Secrets>,
     outputs: Arc<AppOutputs>,
     app: AppControl,
+    supervised: bool,
+    secrets_status: pillion_secrets::Status,
 }
 
 /// A role that may be there or not.
 struct Slot<T>(Option<(Role, watch::Sender<Arc<T>>)>);
 
 impl Roles {
-    /// No role runs yet. `outputs` are those that [`captured`] asked for.
-    pub(super) fn new(outputs: AppOutputs, app: AppControl) -> Self {
-        Self { logs: Slot(None), secrets: Slot(None), outputs: Arc::new(outputs), app }
+    /// No role runs yet. `outputs` are those that [`captured`] asked for; `supervised` says whether
+    /// there will be an app that is started by us.
+    pub(super) fn new(
+        outputs: AppOutputs,
+        app: AppControl,
+        supervised: bool,
+        registry: &Registry,
+    ) -> Self {
+        Self {
+            logs: Slot(None),
+            secrets: Slot(None),
+            outputs: Arc::new(outputs),
+            app,
+            supervised,
+            secrets_status: pillion_secrets::Status::new(registry),
+        }
+    }
+
+    /// What the secrets role does, for the admin interface.
+    pub(super) fn secrets_status(&self) -> pillion_secrets::Status {
+        self.secrets_status.clone()
     }
 
     /// Starts, changes and ends roles, so that they are as these settings say. A role that is no
@@ -38,6 +58,7 @@ impl Roles {
         let registry = &sidecar.registry;
         let (board, app) = (&sidecar.board, &self.app);
         let lifecycle = &sidecar.lifecycle;
+        let (supervised, status) = (self.supervised, &self.secrets_status);
         let started = self.secrets.apply(
             "secrets",
             settings.secrets.as_ref(),
@@ -48,8 +69,10 @@ impl Roles {
                     settings,
                     board: board.clone(),
                     app: app.clone(),
+                    supervised,
                     lifecycle: lifecycle.clone(),
                     registry: registry.clone(),
+                    status: status.clone(),
                 };
                 move |stop| pillion_secrets::run(context.clone(), stop)
             },
