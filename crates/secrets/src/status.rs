@@ -90,6 +90,8 @@ pub(crate) struct SetState {
     pub(crate) is_delivered: bool,
     /// What it waits for, or what is wrong with it.
     pub(crate) error: Option<String>,
+    /// Whether something is wrong: it does not only wait.
+    pub(crate) has_failed: bool,
     pub(crate) last: Option<(Report, SystemTime)>,
     pub(crate) next_try: Option<SystemTime>,
 }
@@ -217,7 +219,7 @@ impl State {
         if let Some((name, _, error)) = self.failing().next() {
             return Some(Err(format!("{name}: {error}")));
         }
-        let failed = self.sets.iter().find(|(_, set)| set.has_failed());
+        let failed = self.sets.iter().find(|(_, set)| set.has_failed);
         if let Some((name, set)) = failed {
             return Some(Err(format!("{name}: {}", set.error.as_deref().unwrap_or_default())));
         }
@@ -327,21 +329,16 @@ impl ConfigState {
 }
 
 impl SetState {
-    /// Whether a try was made, and went wrong.
-    fn has_failed(&self) -> bool {
-        self.error.is_some() && (self.last.is_some() || self.next_try.is_some())
-    }
-
     fn page(&self, now: SystemTime) -> Value {
         json!({
             "version": self.version,
             "confirmed": self.confirmed,
             "uses": self.uses.iter().map(|(name, it)| (name.to_string(), *it)).collect::<BTreeMap<_, _>>(),
-            "state": match (&self.error, self.is_delivered) {
-                (None, true) => "in use",
-                (None, false) => "waiting",
-                (Some(_), true) => "kept",
-                (Some(_), false) => "failing",
+            "state": match (self.has_failed, self.is_delivered) {
+                (false, true) => "in use",
+                (false, false) => "waiting",
+                (true, true) => "kept",
+                (true, false) => "failing",
             },
             "error": self.error,
             "next_try_in_seconds": self.next_try.map(|at| seconds(until(now, at))),

@@ -137,31 +137,13 @@ impl Drop for Connection {
     }
 }
 
-/// Shows the tokens, and says what happens to them.
+/// Shows the tokens.
 async fn follow(tokens: Tokens, house: Rc<House>, url: Arc<str>) {
     let mut watch = tokens.watch();
     // Whoever keeps tokens ends with the last who wants some.
     drop(tokens);
-    let (mut last, mut trouble) = (None, None);
     while watch.changed().await.is_ok() {
         let sessions = watch.borrow_and_update().clone();
-        let now = sessions.current.as_ref().map(|session| session.id);
-        if let Some(session) = &sessions.current
-            && last != now
-        {
-            say!(
-                Info,
-                "logged in to the secrets server",
-                server = url,
-                accessor = session.accessor,
-                policies = session.policies.join(",")
-            );
-        }
-        let said = sessions.trouble.as_ref().map(ToString::to_string);
-        if let Some(said) = said.as_ref().filter(|said| trouble.as_ref() != Some(*said)) {
-            say!(Warn, "cannot log in to the secrets server", server = url, error = said);
-        }
-        (last, trouble) = (now, said);
         house.status.change(|state| {
             if let Some(server) = state.server.as_mut().filter(|server| server.url == url) {
                 server.sessions = sessions;

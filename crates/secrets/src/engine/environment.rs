@@ -161,18 +161,18 @@ impl EnvironmentTask {
         let told = back.as_ref().err().map_or("the app is ready with the old variables", |_| {
             "the app is not ready with the old variables either"
         });
-        self.fails("returned", format!("{error}; {told}"));
         self.failures = self.failures.saturating_add(1);
         let wait = wait(self.failures, BACKOFF, chance());
         self.retry = SystemTime::now().checked_add(wait);
+        self.fails("returned", format!("{error}; {told}"));
     }
 
     fn fails(&self, outcome: &str, error: String) {
         self.house.metrics.count(&TRANSACTIONS, OWNER, outcome);
         say!(Error, "the app's variables are not changed", outcome = outcome, error = error);
         self.house.status.set(&OWNER.into(), |set| {
-            set.error = Some(error);
-            set.next_try = Some(SystemTime::now());
+            (set.has_failed, set.error) = (true, Some(error));
+            set.next_try = self.retry;
         });
     }
 
@@ -197,7 +197,8 @@ impl EnvironmentTask {
             self.in_use.remove(0);
         }
         self.house.status.set(&OWNER.into(), |set| {
-            (set.error, set.next_try, set.is_delivered) = (None, None, true);
+            (set.error, set.has_failed, set.next_try) = (None, false, None);
+            set.is_delivered = true;
             set.uses = uses;
         });
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pillion_model::secrets::{ConfigSource, SecretSource, Secrets};
 use pillion_runtime::board::Secret;
@@ -15,8 +16,9 @@ use super::secret::Value;
 use crate::sources::Files;
 use crate::template::Request;
 
-/// How often a secret is looked at that only a template names.
-const TEMPLATE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often a secret is looked at that only templates name, unless another one is looked at more
+/// often.
+const TEMPLATE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One thing that a set is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +86,11 @@ impl Catalog {
         self.settings.configs.iter().find(|config| &*config.name == name)
     }
 
+    fn template_interval(&self) -> Duration {
+        let others = self.settings.secrets.iter().map(|secret| secret.interval);
+        others.chain([TEMPLATE_INTERVAL]).min().unwrap_or(TEMPLATE_INTERVAL)
+    }
+
     /// The secret that is meant. What a template asks for by path is the configured secret of that
     /// path, if there is one, so that there is one lease and not two.
     fn secret(&self, input: &Input) -> Option<Arc<SecretSource>> {
@@ -102,7 +109,7 @@ impl Catalog {
                         name: request.path.as_str().into(),
                         path: request.path.clone(),
                         data: request.data.clone(),
-                        interval: TEMPLATE_INTERVAL,
+                        interval: self.template_interval(),
                         version: request.version,
                     })
                 }))

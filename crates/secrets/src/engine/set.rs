@@ -136,8 +136,7 @@ impl SetTask {
 
     /// Runs a transaction if there is something new.
     async fn deliver(&mut self) {
-        if self.plan.is_none() || self.retry.is_some_and(|at| at > SystemTime::now() && !self.is_news())
-        {
+        if self.plan.is_none() {
             return;
         }
         let taken = match self.inputs.take() {
@@ -160,13 +159,6 @@ impl SetTask {
         }
     }
 
-    fn is_news(&self) -> bool {
-        match (&self.tried, self.inputs.take()) {
-            (Some(tried), Ok(taken)) => !tried.is_same(&taken),
-            (tried, _) => tried.is_none(),
-        }
-    }
-
     /// Opens the folder, and finds out how the last process left it.
     fn open(&mut self) -> bool {
         if self.store.is_some() {
@@ -180,8 +172,8 @@ impl SetTask {
                 true
             }
             Err(error) => {
-                self.fails(error.to_string());
                 self.try_later();
+                self.fails(error.to_string());
                 false
             }
         }
@@ -267,7 +259,7 @@ impl SetTask {
             (set.version, set.confirmed) = (version, confirmed);
             set.is_delivered |= version.is_some();
             set.next_try = self.retry;
-            set.error = error;
+            (set.has_failed, set.error) = (error.is_some(), error);
             if is_in_use {
                 set.uses = taken.generations();
             }
@@ -288,8 +280,6 @@ impl SetTask {
         self.failures = self.failures.saturating_add(1);
         let wait = wait(self.failures, BACKOFF, chance());
         self.retry = SystemTime::now().checked_add(wait);
-        let next = self.retry;
-        self.house.status.set(&self.set.name, |set| set.next_try = next);
     }
 
     /// A grace time is over.
@@ -302,8 +292,8 @@ impl SetTask {
         let (name, mut is_new) = (&self.set.name, false);
         self.house.status.set(name, |set| {
             is_new = set.error.as_ref() != Some(&error);
-            set.error = Some(error.clone());
-            set.next_try = Some(SystemTime::now());
+            (set.has_failed, set.error) = (true, Some(error.clone()));
+            set.next_try = self.retry;
         });
         if is_new {
             say!(Error, "a set cannot be made; what is there stays", set = name, error = error);
@@ -317,7 +307,8 @@ impl SetTask {
             let config = awaited.as_ref().and_then(|name| state.configs.get(name)?.error.clone());
             let set = state.sets.entry(self.set.name.clone()).or_default();
             let why = secret.or(config).map(|error| format!(": {error}")).unwrap_or_default();
-            (set.error, set.next_try) = (Some(format!("{missing}{why}")), None);
+            (set.has_failed, set.next_try) = (false, None);
+            set.error = Some(format!("{missing}{why}"));
         });
     }
 
