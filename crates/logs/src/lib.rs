@@ -6,10 +6,29 @@
 //! clone of the receipt; a delivered batch gives its receipts back; and when all of a chunk's are
 //! back, the source's position moves.
 
+pub mod assemble;
 pub mod batch;
+pub mod batcher;
 pub mod budget;
+pub mod dead_letters;
+pub mod decode;
+pub mod deliver;
+pub mod encode;
+mod flow;
+pub mod fsck;
+pub mod lines;
+mod multiline;
+pub mod parse;
+pub mod queue;
 pub mod receipt;
 pub mod record;
+pub mod redact;
 mod role;
+pub mod segments;
+pub mod sink;
+pub mod status;
+pub mod tail;
+pub mod tally;
+mod tokens;
 
 pub use role::{Context, Error, run};

@@ -1,12 +1,18 @@
-//! The role as the rest of the program sees it.
+//! The role as the rest of the program sees it: started with a context, told of changes, ended in
+//! order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pillion_model::logs::Logs;
 use pillion_runtime::board::Board;
-use pillion_runtime::metrics::Registry;
 use pillion_runtime::role::{Followed, Stop};
+use pillion_runtime::say;
 use pillion_runtime::supervise::AppOutputs;
+
+use crate::flow::{Generation, Left};
+use crate::status::StatusBoard;
+use crate::tail::{Positions, PositionsError};
 
 /// What the role works with.
 #[derive(Clone, Debug)]
@@ -15,22 +21,73 @@ pub struct Context {
     pub settings: Followed<Logs>,
     /// What other roles tell.
     pub board: Board,
-    /// Where its metrics go.
-    pub registry: Registry,
+    /// Where it says how it stands.
+    pub status: StatusBoard,
     /// What the app writes, where it is captured.
     pub outputs: Arc<AppOutputs>,
+    /// Whether it reads what is there, delivers that, and ends.
+    pub once: bool,
 }
 
-/// Why the role cannot go on.
+/// Why the role cannot go on, or did not do all that it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub String);
+pub enum Error {
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] PositionsError),
+    /// A glob cannot be used.
+    #[error(transparent)]
+    Glob(#[from] crate::tail::GlobError),
+    /// A sink cannot be used.
+    #[error("sink {name}: {error}")]
+    Sink {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: crate::sink::SinkError,
+    },
+    /// An expression is too large.
+    #[error("a regular expression of the logs configuration cannot be used: {0}")]
+    Expression(#[from] regex::Error),
+    /// Something was not delivered.
+    #[error("{0}")]
+    Left(Left),
+}
 
-/// Runs the role until it is told to end; what is under way then is delivered, or kept on disk.
+/// Runs the role until it is told to end, or, once, until all is done. What is under way at the end
+/// is delivered, or kept on disk.
 ///
 /// # Errors
-/// Its state folder cannot be used.
-pub async fn run(_context: Context, mut stop: Stop) -> Result<(), Error> {
-    stop.asked().await;
-    Ok(())
+/// What it is configured with cannot be used; once: something was not delivered.
+pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
+    loop {
+        let settings = context.settings.borrow_and_update().clone();
+        let positions = settings.state.as_deref().map(Positions::open).transpose()?;
+        let generation = Generation::start(&settings, &context, positions)?;
+        let deadline = tokio::select! {
+            ended = generation.ended() => {
+                let left = generation.end(None).await;
+                return left.map_or(Ok(()), |left| Err(Error::Left(left)));
+            }
+            deadline = stop.asked() => Some(deadline),
+            changed = context.settings.changed() => {
+                // Whoever could change the settings is gone, and will tell us to stop.
+                if changed.is_err() { Some(stop.asked().await) } else { None }
+            }
+        };
+        let is_over = deadline.is_some();
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + RELOAD);
+        let left = generation.end(Some(deadline)).await;
+        if let Some(left) = left {
+            say!(Warn, "the logs that are left come with the next start", left = left);
+        }
+        if is_over {
+            return Ok(());
+        }
+        say!(Info, "the logs role goes on with its new configuration");
+    }
 }
+
+/// How long a reload waits for what is on its way; the rest goes to the disk buffer, or is read
+/// again.
+const RELOAD: std::time::Duration = std::time::Duration::from_secs(5);

@@ -14,7 +14,7 @@ use serde_json::Value;
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
 pub use reference::reference;
-pub use text::{Fault, ListenAddress, UpstreamUrl};
+pub use text::{Fault, FileGlob, FilePath, ListenAddress, LogSink, UpstreamUrl};
 
 use crate::settings::{Address, Roles, Settings};
 use crate::snapshot::{Snapshot, UpstreamProtocol};
@@ -157,6 +157,42 @@ pub fn forward_proxy(
         outbound: Some(ListenAddress::At(listen)),
         ..overrides.clone()
     };
+    finish(written, &overrides, Problems::new(NO_FILE, ""))
+}
+
+/// A shipper in one line: what it reads, and where that goes.
+#[derive(Clone, Debug)]
+pub struct Ship {
+    /// Which files.
+    pub files: Vec<FileGlob>,
+    /// Formats of their lines.
+    pub parse: Vec<raw::logs::LineFormat>,
+    /// Where records go.
+    pub to: LogSink,
+    /// Folder for positions, disk buffer and dead letters.
+    pub state: Option<FilePath>,
+    /// How bodies are compressed.
+    pub compress: Option<raw::logs::Compression>,
+}
+
+/// The configuration of a shipper in one line: the logs role alone, with one source and one sink.
+pub fn ship(ship: &Ship) -> Result<Loaded, Vec<Diagnostic>> {
+    let files: Vec<_> = ship.files.iter().map(ToString::to_string).collect();
+    let mut written = serde_json::json!({
+        "inbound": {"listen": "off"},
+        "outbound": {"listen": "off"},
+        "logs": {
+            "sources": {"files": {"files": files, "parse": ship.parse}},
+            "sinks": {"sink": {"to": ship.to.to_string()}},
+        },
+    });
+    if let Some(state) = &ship.state {
+        written["logs"]["state"] = state.to_string().into();
+    }
+    if let Some(compress) = ship.compress {
+        written["logs"]["sinks"]["sink"]["compress"] = serde_json::json!(compress);
+    }
+    let overrides = Overrides { admin: Some(ListenAddress::Off), ..Overrides::default() };
     finish(written, &overrides, Problems::new(NO_FILE, ""))
 }
 

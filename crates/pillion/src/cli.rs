@@ -1,13 +1,16 @@
 //! The command line: every command with its options, as `--help` shows it.
 
+mod secrets;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use pillion_model::config::ListenAddress;
-use pillion_model::config::raw::secrets::{FileMode, Period};
+use pillion_model::config::raw::logs::{Compression, LineFormat};
+use pillion_model::config::{FileGlob, FilePath, ListenAddress, LogSink};
+
+pub(crate) use secrets::{SecretsCommand, StatusArguments, SyncArguments};
 
 /// One program beside any application: it carries the traffic to and from it, and ends with it.
 #[derive(Debug, Parser)]
@@ -28,6 +31,9 @@ pub(crate) enum Command {
     /// Deliver secrets without a sidecar, or look at those of one
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Ship logs, and see how that goes
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// Check a configuration file: every problem at once
     Check(CheckArguments),
     /// Print the configuration that a file puts in force, with all defaults
@@ -98,125 +104,119 @@ pub(crate) struct ProxyArguments {
     pub(crate) ready_file: Option<PathBuf>,
 }
 
-/// What `pillion secrets` can do.
+/// What can be done with logs.
 #[derive(Debug, Subcommand)]
-pub(crate) enum SecretsCommand {
-    /// Keep files up to date with secrets of an OpenBao or Vault server
-    Sync(SyncArguments),
-    /// Show what the secrets role of a sidecar does: versions, leases, errors, what the app confirmed
-    Status(StatusArguments),
+pub(crate) enum LogsCommand {
+    /// Ship files to one sink: the logs role in one line
+    Ship(ShipArguments),
+    /// Show where each file and sink of a running Pillion stands, and why
+    Status(LogsStatusArguments),
+    /// Check the disk buffers of a state folder
+    Fsck(FsckArguments),
 }
 
-/// Options of `pillion secrets sync`.
+/// Options of `pillion logs ship`.
 #[derive(Debug, Args)]
-#[command(after_long_help = SYNC_NOTES)]
-pub(crate) struct SyncArguments {
-    /// The server: https://HOST:8200, or unix:/PATH of a local agent
-    #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
-    /// File with the token; it is read again when it changes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: PathBuf,
-    /// A secret and the file that it is written to; without #KEY, all its keys as a JSON object. May
-    /// be given several times
-    #[arg(long = "secret", value_name = "PATH#KEY=NAME")]
-    pub(crate) secrets: Vec<WantedSecret>,
-    /// A template and the file that it is rendered to; consul-template's language where it ends in
-    /// .ctmpl or .tpl, else Jinja, where a secret goes by its path. May be given several times
-    #[arg(long = "template", value_name = "FILE=NAME")]
-    pub(crate) templates: Vec<WantedTemplate>,
-    /// Folder for the files, best on a memory file system
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
-    /// Command for /bin/sh that tells the app of new files; unless it ends with 0, the old files come
-    /// back
-    #[arg(long, value_name = "CMD")]
-    pub(crate) exec: Option<String>,
-    /// Deliver once and end: with 0, or with 1 and a message when anything failed
+#[command(after_long_help = SHIP_NOTES)]
+pub(crate) struct ShipArguments {
+    /// Files, or globs of files in quotes, such as '/var/log/shop/**/*.log'
+    #[arg(long = "file", value_name = "GLOB", required = true, num_args = 1..)]
+    #[arg(value_parser = parsers::glob)]
+    pub(crate) files: Vec<FileGlob>,
+    /// Formats of the lines, in this order: cri, docker, json, logfmt, syslog, clf, nginx_error
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = parsers::format)]
+    pub(crate) parse: Vec<LineFormat>,
+    /// Where records go: null:, stdout:, file:PATH, http(s)://…, opensearch://HOST[:PORT]/INDEX,
+    /// loki://…, otlp://…, splunk://…, syslog://…; with TLS as loki+https://…
+    #[arg(long, value_name = "SINK", value_parser = parsers::sink)]
+    pub(crate) to: LogSink,
+    /// Folder that keeps positions, disk buffer and dead letters [default: none: a new start reads
+    /// everything again]
+    #[arg(long, value_name = "DIR", value_parser = parsers::path)]
+    pub(crate) state: Option<FilePath>,
+    /// How bodies are compressed: none, gzip or zstd [default: gzip]
+    #[arg(long, value_name = "HOW", value_parser = parsers::compression)]
+    pub(crate) compress: Option<Compression>,
+    /// Read to the end of every file, deliver, and end
     #[arg(long)]
     pub(crate) once: bool,
-    /// PEM file of the authorities that are trusted [default: those of the system]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
-    /// The namespace of every request
-    #[arg(long, value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
-    /// How often secrets without a lease are looked at again
-    #[arg(long, value_name = "TIME", default_value = "30s")]
-    pub(crate) interval: Period,
-    /// How long leases of old files live on
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    pub(crate) grace: Period,
-    /// Permission bits of the files; never readable by everybody
-    #[arg(long, value_name = "MODE", default_value = "0400")]
-    pub(crate) mode: FileMode,
 }
 
-const SYNC_NOTES: &str = "\
-The files change together: each change is written beside the old files, put in their place by one \
-link, told with --exec, and taken back when that fails. SIGTERM and SIGINT end it in order: a change \
-that is under way is finished, and the files stay.";
+const SHIP_NOTES: &str = "\
+Exit code: 0 when it was told to end, or, with --once, when everything was delivered; 1 when \
+something was left, refused or lost, or the shipper cannot start; 2 for a wrong command line.
 
-/// `PATH#KEY=NAME`.
-#[derive(Clone, Debug)]
-pub(crate) struct WantedSecret {
-    /// The path on the server.
-    pub(crate) path: String,
-    /// One key; `None`: all of them.
-    pub(crate) key: Option<String>,
-    /// The file.
-    pub(crate) file: String,
-}
+Signals: SIGTERM and SIGINT deliver what was read, and end; the second of them ends at once.";
 
-impl FromStr for WantedSecret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (secret, file) = in_two(text, "PATH#KEY=NAME")?;
-        let (path, key) = match secret.split_once('#') {
-            Some((path, key)) => (path, Some(key.to_owned())),
-            None => (secret, None),
-        };
-        if path.is_empty() || key.as_deref() == Some("") {
-            return Err("write PATH#KEY=NAME, or PATH=NAME for all keys".to_owned());
-        }
-        Ok(Self { path: path.to_owned(), key, file: file.to_owned() })
-    }
-}
-
-/// `FILE=NAME`.
-#[derive(Clone, Debug)]
-pub(crate) struct WantedTemplate {
-    /// The template.
-    pub(crate) template: PathBuf,
-    /// The file.
-    pub(crate) file: String,
-}
-
-impl FromStr for WantedTemplate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (template, file) = in_two(text, "FILE=NAME")?;
-        Ok(Self { template: template.into(), file: file.to_owned() })
-    }
-}
-
-/// What is before the last `=`, and the name after it.
-fn in_two<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
-    let parts = text.rsplit_once('=').filter(|(what, name)| !what.is_empty() && !name.is_empty());
-    parts.ok_or_else(|| format!("write {form}"))
-}
-
-/// Options of `pillion secrets status`.
+/// Options of `pillion logs status`.
 #[derive(Debug, Args)]
-pub(crate) struct StatusArguments {
-    /// The admin interface of the sidecar: IP:PORT or unix:/PATH
+pub(crate) struct LogsStatusArguments {
+    /// Where the admin interface of that Pillion is
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub(crate) admin: ListenAddress,
-    /// Print the whole state as JSON
+    /// Print it as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `pillion logs fsck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 when everything is sound or was repaired, 1 when it is not.")]
+pub(crate) struct FsckArguments {
+    /// The state folder
+    pub(crate) folder: PathBuf,
+    /// Put what is bad aside, and keep the rest
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Values that are text on the command line.
+mod parsers {
+    use std::path::PathBuf;
+
+    use pillion_model::config::raw::logs::{Compression, LineFormat};
+    use pillion_model::config::{Fault, FileGlob, FilePath, LogSink};
+    use serde::de::DeserializeOwned;
+
+    /// As the shell that it was typed into understands it: relative to the current folder.
+    fn absolute(text: &str) -> Result<String, Fault> {
+        let path = std::path::absolute(PathBuf::from(text))
+            .map_err(|error| Fault::new(format!("{text:?}: {error}")))?;
+        Ok(path.display().to_string())
+    }
+
+    pub(super) fn glob(text: &str) -> Result<FileGlob, Fault> {
+        absolute(text)?.parse()
+    }
+
+    pub(super) fn path(text: &str) -> Result<FilePath, Fault> {
+        absolute(text)?.parse()
+    }
+
+    pub(super) fn sink(text: &str) -> Result<LogSink, Fault> {
+        match text.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => format!("file:{}", absolute(path)?).parse(),
+            _ => text.parse(),
+        }
+    }
+
+    pub(super) fn format(text: &str) -> Result<LineFormat, Fault> {
+        word(text, "cri, docker, json, logfmt, syslog, clf or nginx_error")
+    }
+
+    pub(super) fn compression(text: &str) -> Result<Compression, Fault> {
+        word(text, "none, gzip or zstd")
+    }
+
+    /// A word as the configuration file has it.
+    fn word<T: DeserializeOwned>(text: &str, words: &str) -> Result<T, Fault> {
+        let value = serde_json::Value::from(text);
+        serde_json::from_value(value)
+            .map_err(|_| Fault::new(format!("{text:?} is not one of them")).hint(format!("write {words}")))
+    }
 }
 
 /// Options of `pillion check`.

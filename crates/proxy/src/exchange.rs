@@ -58,8 +58,8 @@ pub(crate) struct Exchange {
     /// Whether it went as far as it could, well or not.
     pub(crate) is_over: bool,
     upstream: Option<InFlight>,
-    /// While the app serves it, and somebody follows what the app serves.
-    served: Option<ExchangeIds>,
+    /// Whether it was noted that the app serves it.
+    is_noted: bool,
     endpoint: Option<Rc<PooledEndpoint>>,
 }
 
@@ -178,7 +178,7 @@ impl Exchange {
             },
             is_over: false,
             upstream: None,
-            served: None,
+            is_noted: false,
             endpoint: None,
         }
     }
@@ -242,10 +242,14 @@ impl Exchange {
     fn note_served(&mut self) {
         let exchanges = &self.worker.exchanges;
         if exchanges.are_followed() && self.protocol != Protocol::Tcp {
-            let ids = ExchangeIds::from_hex(&self.trace.trace_id, &self.trace.span_id);
-            ids.inspect(|ids| exchanges.began(*ids));
-            self.served = ids;
+            self.ids().inspect(|ids| exchanges.began(*ids));
+            self.is_noted = true;
         }
+    }
+
+    /// Its ids as the app was told them.
+    fn ids(&self) -> Option<ExchangeIds> {
+        ExchangeIds::from_hex(&self.trace.trace_id, &self.trace.span_id)
     }
 
     pub(crate) fn pool(&self) -> Option<(&Rc<Pool>, &Arc<Upstream>)> {
@@ -274,8 +278,8 @@ impl Exchange {
     /// Records the exchange: the only place that does.
     fn finish(&mut self) {
         self.stop_waiting();
-        if let Some(ids) = self.served.take() {
-            self.worker.exchanges.ended(ids);
+        if std::mem::take(&mut self.is_noted) {
+            self.ids().inspect(|ids| self.worker.exchanges.ended(*ids));
         }
         let now = self.worker.now();
         let duration = now - self.times.start;

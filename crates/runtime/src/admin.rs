@@ -11,10 +11,11 @@ mod guard;
 mod routes;
 mod serve;
 
-pub use self::bind::{BindError, Bound, bind};
+pub use self::bind::{BindError, Bound, Purpose, bind, bind_for};
 pub use self::builtin::{logging, metrics};
+pub use self::guard::is_ours;
 pub use self::routes::{Request, Response, Routes};
-pub use self::serve::serve;
+pub use self::serve::{serve, serve_with};
 
 /// Connections served at a time; those that come later wait to be accepted.
 pub const MAX_CONNECTIONS: usize = 64;

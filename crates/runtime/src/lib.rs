@@ -13,7 +13,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod notify;
 pub mod ports;
-mod readable;
+pub mod readable;
 pub mod role;
 pub mod say;
 pub mod signals;

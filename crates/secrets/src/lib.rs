@@ -2,9 +2,11 @@
 //! files, HTTP and etcd), and every change is a transaction: fetched, checked, written beside the
 //! old, swapped in by one link, confirmed by the app, and taken back if anything of that fails.
 
+pub mod api;
 mod auth;
 pub mod bao;
 pub mod broker;
+pub mod cache;
 mod certificate;
 mod chance;
 pub mod check;

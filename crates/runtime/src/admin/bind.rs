@@ -1,4 +1,4 @@
-//! Opening the admin address.
+//! Opening a local address: of the admin interface, and of others of its kind.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,19 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// An open admin address.
+/// What is served at an address, in the words of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// What the address is of.
+    pub what: &'static str,
+    /// The option or key that names it.
+    pub key: &'static str,
+}
+
+/// The admin interface.
+const ADMIN: Purpose = Purpose { what: "admin", key: "--admin" };
+
+/// An open local address.
 #[derive(Debug)]
 pub struct Bound {
     pub(super) listener: Listener,
@@ -30,12 +42,13 @@ pub(super) enum Listener {
 #[derive(Debug)]
 pub(super) struct SocketFile(PathBuf);
 
-/// The admin address could not be opened.
+/// The address could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on admin address {address}: {hint}")]
+#[error("cannot listen on {} address {address}: {hint} {}", purpose.what, purpose.key)]
 pub struct BindError {
     /// The address that was asked for.
     pub address: Address,
+    purpose: Purpose,
     hint: &'static str,
     /// What the system said.
     #[source]
@@ -62,12 +75,21 @@ impl Drop for SocketFile {
 /// # Errors
 /// The address is taken or cannot be used here; the message says what to do.
 pub fn bind(listen: &Listen) -> Result<Bound, BindError> {
+    bind_for(ADMIN, listen)
+}
+
+/// Opens an address as [`bind`] does, for another interface.
+///
+/// # Errors
+/// The address is taken or cannot be used here; the message says what to do.
+pub fn bind_for(purpose: Purpose, listen: &Listen) -> Result<Bound, BindError> {
     let opened = match &listen.address {
         Address::Tcp(address) => bind_tcp(*address, listen.asked),
         Address::Unix(path) => bind_unix(path),
     };
     opened.map_err(|source| BindError {
         address: listen.address.clone(),
+        purpose,
         hint: hint(source.kind()),
         source,
     })
@@ -110,14 +132,12 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 const fn hint(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::AddrInUse => "it is in use; choose another with --admin, or end its user",
-        ErrorKind::AddrNotAvailable => "this host does not have it; choose another with --admin",
+        ErrorKind::AddrInUse => "it is in use; end its user, or choose another with",
+        ErrorKind::AddrNotAvailable => "this host does not have it; choose another with",
         ErrorKind::PermissionDenied => {
-            "permission denied; choose a port from 1024 on or a folder that is ours, with --admin"
+            "permission denied; choose a port from 1024 on or a folder that is ours, with"
         }
-        ErrorKind::NotFound => {
-            "the folder does not exist; create it, or choose another with --admin"
-        }
-        _ => "choose another with --admin",
+        ErrorKind::NotFound => "the folder does not exist; create it, or choose another with",
+        _ => "choose another with",
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn refuse(
 
 /// Whether a page that names this host can only be our own. A stranger's host name can be made to
 /// resolve to our address (DNS rebinding); an address cannot.
-fn is_ours(host: &Authority, bound: IpAddr) -> bool {
+///
+/// `bound` is the address that is listened on.
+#[must_use]
+pub fn is_ours(host: &Authority, bound: IpAddr) -> bool {
     let name = host.host().trim_end_matches('.');
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     match address {

@@ -1,7 +1,8 @@
-//! Serving admin connections: bounded in number, time and size.
+//! Serving local connections: bounded in number, time and size.
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Before accepting again where the system is short of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What every connection needs.
+/// What answers a request.
+type Answer = Arc<dyn Fn(http::Request<Incoming>) -> Answering + Send + Sync>;
+type Answering = Pin<Box<dyn Future<Output = http::Response<Full<Bytes>>> + Send>>;
+
+/// What the admin interface serves.
 struct Context {
     address: Address,
     routes: Routes,
@@ -46,11 +51,32 @@ struct Context {
 /// The runtime cannot take the listener over.
 pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>) -> io::Result<()> {
     let context = Arc::new(Context { address: bound.address().clone(), routes });
+    let respond = move |request| {
+        let context = context.clone();
+        async move { answer(&context, request).await }
+    };
+    serve_with(bound, respond, stop).await
+}
+
+/// Serves what `respond` answers, as [`serve`] does. What a request may do is for `respond` to say.
+///
+/// # Errors
+/// The runtime cannot take the listener over.
+pub async fn serve_with<F, A>(
+    bound: Bound,
+    respond: F,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    F: Fn(http::Request<Incoming>) -> A + Send + Sync + 'static,
+    A: Future<Output = http::Response<Full<Bytes>>> + Send + 'static,
+{
     let acceptor = match bound.listener {
         Listener::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
         Listener::Unix(listener, file) => Acceptor::Unix(UnixListener::from_std(listener)?, file),
     };
-    accept_all(acceptor, context, stop).await;
+    let respond: Answer = Arc::new(move |request| Box::pin(respond(request)));
+    accept_all(acceptor, respond, stop).await;
     Ok(())
 }
 
@@ -75,7 +101,7 @@ impl Acceptor {
     }
 }
 
-async fn accept_all(acceptor: Acceptor, context: Arc<Context>, stop: impl Future<Output = ()>) {
+async fn accept_all(acceptor: Acceptor, respond: Answer, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
     let (close, closing) = watch::channel(());
     tokio::pin!(stop);
@@ -86,7 +112,7 @@ async fn accept_all(acceptor: Acceptor, context: Arc<Context>, stop: impl Future
             Some(_) = connections.join_next() => {}
             accepted = acceptor.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok(stream) => {
-                    connections.spawn(serve_connection(stream, context.clone(), closing.clone()));
+                    connections.spawn(serve_connection(stream, respond.clone(), closing.clone()));
                 }
                 // A client that left already, or no descriptor left: neither is the end.
                 Err(_) => sleep(ACCEPT_PAUSE).await,
@@ -102,12 +128,12 @@ async fn accept_all(acceptor: Acceptor, context: Arc<Context>, stop: impl Future
 
 async fn serve_connection(
     stream: Box<dyn Stream>,
-    context: Arc<Context>,
+    respond: Answer,
     mut closing: watch::Receiver<()>,
 ) {
     let service = service_fn(move |request| {
-        let context = context.clone();
-        async move { Ok::<_, Infallible>(answer(&context, request).await) }
+        let answering = respond(request);
+        async move { Ok::<_, Infallible>(answering.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -107,14 +107,14 @@ fn named(values: &Value, what: &str, name: &str) -> Result<Value, Error> {
     values.get_attr(name).ok().filter(|value| !value.is_undefined()).ok_or_else(missing)
 }
 
-fn decoded(text: String) -> Result<String, Error> {
+fn decoded(text: &str) -> Result<String, Error> {
     let unfit = |what| Error::new(ErrorKind::InvalidOperation, what);
     let bytes = STANDARD.decode(text.trim()).map_err(|_| unfit("b64decode: this is not base64"))?;
     String::from_utf8(bytes).map_err(|_| unfit("b64decode: what comes out is not UTF-8"))
 }
 
-fn from_json(text: String) -> Result<Value, Error> {
-    let parsed: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+fn from_json(text: &str) -> Result<Value, Error> {
+    let parsed: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Error::new(ErrorKind::InvalidOperation, format!("fromjson: not JSON at {place}"))
     })?;

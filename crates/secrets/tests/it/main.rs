@@ -7,9 +7,12 @@
     reason = "a helper of tests that cannot go on is a failing test"
 )]
 
+mod api;
+mod api_openbao;
 mod auth;
 mod bed;
 mod crash;
+mod cache;
 mod dynamic;
 mod files;
 mod kv;

@@ -53,7 +53,7 @@ fn values() -> Values {
 fn render(language: TemplateLanguage, text: &str) -> Result<String, String> {
     let template = Template::parse("app.tpl", text, language).map_err(|e| e.to_string())?;
     let rendered = template.render(&values()).map_err(|e| e.to_string())?;
-    Ok(rendered.reveal_text().unwrap().to_owned())
+    rendered.reveal_text().map(str::to_owned).ok_or_else(|| "no text".to_owned())
 }
 
 fn needs(language: TemplateLanguage, text: &str) -> Result<Vec<Need>, String> {

@@ -82,7 +82,7 @@ impl<'a> Machine<'a> {
                     Some(pipeline) => self.pipeline(pipeline, dot)?,
                     None => Value::Nil,
                 };
-                self.template(name, data).map_err(|fault| fault.placed(*at))?;
+                self.template(name, &data).map_err(|fault| fault.placed(*at))?;
             }
             Node::If(branch) => {
                 let chosen = self.pipeline(&branch.pipeline, dot)?.is_true();
@@ -122,7 +122,7 @@ impl<'a> Machine<'a> {
         value.write(&mut self.out, "<nil>").map_err(|fault| fault.placed(pipeline.at))
     }
 
-    fn template(&mut self, name: &str, data: Value) -> Result<(), Fault> {
+    fn template(&mut self, name: &str, data: &Value) -> Result<(), Fault> {
         let defined = self.defined;
         let unknown = || Fault::new(format!("there is no template {name:?}"));
         let body = defined.get(name).ok_or_else(unknown)?;
@@ -132,7 +132,7 @@ impl<'a> Machine<'a> {
         self.depth += 1;
         let own = vec![(String::new(), data.clone())];
         let outer = std::mem::replace(&mut self.variables, own);
-        let result = self.list(body, &data);
+        let result = self.list(body, data);
         self.variables = outer;
         self.depth -= 1;
         result.map(|_flow| ())
@@ -273,7 +273,7 @@ impl<'a> Machine<'a> {
             return Err(Fault::new("executeTemplate takes a name and a value"));
         };
         let outer = std::mem::take(&mut self.out);
-        let result = self.template(name, arguments.get(1).cloned().unwrap_or(Value::Nil));
+        let result = self.template(name, arguments.get(1).unwrap_or(&Value::Nil));
         let text = std::mem::replace(&mut self.out, outer);
         result.map(|()| text.into())
     }

@@ -36,7 +36,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, Fault> {
     match end {
         End::Source => Ok(Parsed { body, defined: parser.defined }),
         End::Else(at) => Err(Fault::at(at, "{{else}} without {{if}}, {{with}} or {{range}}")),
-        End::End(at) => Err(Fault::at(at, "{{end}} without anything to end")),
+        End::Closed(at) => Err(Fault::at(at, "{{end}} without anything to end")),
     }
 }
 
@@ -55,7 +55,7 @@ enum End {
     Source,
     /// `{{else`: what follows is not read yet.
     Else(usize),
-    End(usize),
+    Closed(usize),
 }
 
 impl Parser {
@@ -117,7 +117,7 @@ impl Parser {
                 "end" => {
                     self.next += 1;
                     self.close("end")?;
-                    return Ok((nodes, End::End(at)));
+                    return Ok((nodes, End::Closed(at)));
                 }
                 "else" => {
                     self.next += 1;
@@ -171,7 +171,7 @@ impl Parser {
             let (body, end) = parser.list()?;
             parser.loops -= usize::from(is_loop);
             let otherwise = match end {
-                End::End(_) => Vec::new(),
+                End::Closed(_) => Vec::new(),
                 End::Else(_) => parser.otherwise(word, at)?,
                 End::Source => return Err(not_ended(word, at)),
             };
@@ -190,7 +190,7 @@ impl Parser {
         }
         self.close("else")?;
         match self.list()? {
-            (nodes, End::End(_)) => Ok(nodes),
+            (nodes, End::Closed(_)) => Ok(nodes),
             (_, End::Else(at)) => Err(Fault::at(at, "a second {{else}}")),
             (_, End::Source) => Err(not_ended(word, at)),
         }
@@ -235,7 +235,7 @@ impl Parser {
         self.variables = outer;
         self.loops = loops;
         match list? {
-            (body, End::End(_)) => Ok(body),
+            (body, End::Closed(_)) => Ok(body),
             (_, End::Else(at)) => Err(Fault::at(at, format!("{{{{else}}}} within {word}"))),
             (_, End::Source) => Err(not_ended(word, at)),
         }

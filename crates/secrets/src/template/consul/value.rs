@@ -17,7 +17,7 @@ pub(super) enum Value {
     Int(i64),
     Float(f64),
     Text(Arc<Zeroizing<String>>),
-    List(Arc<Vec<Value>>),
+    List(Arc<[Value]>),
     Map(Arc<BTreeMap<String, Value>>),
 }
 
@@ -27,7 +27,7 @@ impl Value {
     }
 
     pub(super) fn list(items: impl IntoIterator<Item = Self>) -> Self {
-        Self::List(Arc::new(items.into_iter().collect()))
+        Self::List(items.into_iter().collect())
     }
 
     pub(super) fn map(entries: impl IntoIterator<Item = (String, Self)>) -> Self {

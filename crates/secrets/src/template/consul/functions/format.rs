@@ -157,7 +157,7 @@ impl Verb {
             None => ("", text),
         };
         let length = sign.len() + digits.len();
-        if !(self.zero && !self.minus) {
+        if !self.zero || self.minus {
             return self.pad(&format!("{sign}{digits}"), out);
         }
         out.push(sign)?;

@@ -1,0 +1,78 @@
+//! How a generation stands, for everybody who asks.
+
+use super::Moment;
+use super::generation::{Generation, Running};
+use super::outlet::Outlet;
+use crate::deliver::CircuitState;
+use crate::record::UnixNanos;
+use crate::status::{FileStatus, SinkStatus, SourceStatus, Status, StatusBoard};
+
+/// Shows how it stands.
+pub(super) fn show(generation: &Generation, board: &StatusBoard) {
+    let now = Moment::now().unix;
+    board.show(Status {
+        memory_used: generation.budget.used(),
+        memory_limit: generation.budget.limit(),
+        sources: generation.lanes.iter().map(source).collect(),
+        sinks: generation.outlets.iter().map(|outlet| sink(outlet, now)).collect(),
+    });
+}
+
+fn source(running: &Running) -> SourceStatus {
+    let counts = &running.lane.counts;
+    let mut status = SourceStatus {
+        name: running.lane.source.name.to_string(),
+        bytes: counts.bytes.get(),
+        records: counts.records.get(),
+        dropped: counts.dropped.get(),
+        truncated: counts.truncated.get(),
+        unparsed: counts.unparsed.get(),
+        repaired: counts.repaired.get(),
+        redacted: counts.redacted.get(),
+        ..SourceStatus::default()
+    };
+    if let Some(files) = &running.files {
+        let files = files.borrow();
+        status.files = files.files.iter().map(FileStatus::from).collect();
+        status.other_files = files.others;
+        status.open_files = files.open;
+        status.lost_bytes = files.lost;
+        let lag: u64 = files.files.iter().map(|file| file.lag).sum();
+        status.lag_bytes = lag + files.others_lag;
+    }
+    status
+}
+
+fn sink(outlet: &Outlet, now: UnixNanos) -> SinkStatus {
+    let queue = outlet.queue.status();
+    let delivery = outlet.deliverer.status();
+    let oldest = [queue.oldest, delivery.oldest].into_iter().flatten().min();
+    let waiting = queue.memory.records + queue.in_hand.records;
+    SinkStatus {
+        name: outlet.settings.name.to_string(),
+        records: outlet.taken.get(),
+        delivered: delivery.delivered_records,
+        delivered_bytes: delivery.delivered_bytes,
+        retries: delivery.retries.iter().map(|(cause, number)| (cause.label(), *number)).collect(),
+        rejected: delivery.rejected_records,
+        dropped: queue.dropped.records,
+        dropped_bytes: queue.dropped.bytes,
+        waiting,
+        waiting_bytes: queue.memory.bytes + queue.in_hand.bytes,
+        on_disk: queue.disk.records,
+        disk_bytes: queue.disk_bytes,
+        in_flight: delivery.in_flight,
+        circuit: match delivery.circuit {
+            CircuitState::Closed => "closed",
+            CircuitState::Open => "open",
+            CircuitState::Probing => "probing",
+        },
+        lag_s: oldest.map_or(0.0, |oldest| seconds(now.saturating_sub(oldest))),
+        last_error: delivery.last_error,
+        disk_error: queue.trouble,
+    }
+}
+
+fn seconds(nanos: UnixNanos) -> f64 {
+    std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).as_secs_f64()
+}
