@@ -51,9 +51,12 @@ struct Open {
 /// Buffers of batches that are done, for the next ones. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Spares {
-    list: Rc<RefCell<Vec<(Vec<u8>, Vec<u32>)>>>,
+    list: Rc<RefCell<Vec<Buffers>>>,
     longest: usize,
 }
+
+/// Bytes and ends of a batch, empty.
+type Buffers = (Vec<u8>, Vec<u32>);
 
 impl Batcher {
     /// A batcher whose batches are charged to `budget`.
@@ -177,7 +180,7 @@ impl Spares {
         }
     }
 
-    fn take(&self) -> (Vec<u8>, Vec<u32>) {
+    fn take(&self) -> Buffers {
         self.list.borrow_mut().pop().unwrap_or_default()
     }
 }

@@ -10,7 +10,6 @@ mod pace;
 mod status;
 
 use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::batch::Batch;
-use crate::sink::{Order, Sink};
+use crate::sink::Sink;
 use circuit::Circuit;
 pub use circuit::State as CircuitState;
 use pace::Pace;
@@ -35,7 +34,9 @@ pub trait Supply {
     /// A batch, with what is to be said about it.
     type Parcel: Parcel + 'static;
 
-    /// Waits for the next batch; `None`: none will come any more. Dropping the future loses none.
+    /// Waits for the next batch; `None`: none will come any more. Where the sink asks for that
+    /// order ([`Sink::order`]), it hands out one batch of a partition at a time. Dropping the
+    /// future loses none.
     fn next(&mut self) -> impl Future<Output = Option<Self::Parcel>>;
 }
 
@@ -45,8 +46,8 @@ pub trait Parcel {
     /// The batch.
     fn batch(&self) -> &Batch;
 
-    /// The sink refused one of its records for good.
-    fn dead(&self, record: &[u8], reason: &str);
+    /// The sink refused some of its records for good.
+    fn dead<'r>(&self, records: impl Iterator<Item = &'r [u8]>, reason: &str);
 
     /// Every record is delivered or dead.
     fn done(self);
@@ -78,9 +79,6 @@ struct Inner {
     changed: Notify,
 }
 
-/// What a task that delivered a batch leaves.
-type Finished = (Arc<str>, Result<(), String>);
-
 impl Deliverer {
     /// Delivery to the sink with this name. `seed` makes the jitter of this process its own.
     #[must_use]
@@ -101,33 +99,23 @@ impl Deliverer {
     /// Delivers until the supply ends. To be run in a [`tokio::task::LocalSet`]; dropped, it gives
     /// back to the supply what is on its way.
     pub async fn run<S: Supply>(&self, mut supply: S) -> End {
-        let mut waiting: VecDeque<S::Parcel> = VecDeque::new();
-        let mut busy: HashSet<Arc<str>> = HashSet::new();
-        let mut tasks: JoinSet<Finished> = JoinSet::new();
+        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
         let mut has_more = true;
-        loop {
-            while tasks.len() < self.limit()
-                && let Some(parcel) = self.next_free(&mut waiting, &busy)
-            {
-                busy.insert(parcel.batch().partition.clone());
-                tasks.spawn_local(attempts::run(self.0.clone(), parcel));
-            }
-            if !has_more && waiting.is_empty() && tasks.is_empty() {
-                return End::Drained;
-            }
+        while has_more || !tasks.is_empty() {
             // Neither arm loses anything when the other one wins.
             tokio::select! {
-                next = supply.next(), if has_more && self.wants_more(waiting.len(), tasks.len()) => {
-                    has_more = next.is_some();
-                    waiting.extend(next);
-                }
-                Some(finished) = tasks.join_next() => match self.finished(finished) {
-                    Some((partition, Ok(()))) => drop(busy.remove(&partition)),
-                    Some((_, Err(closed))) => return End::Closed(closed),
-                    None => busy.clear(),
+                next = supply.next(), if has_more && tasks.len() < self.limit() => match next {
+                    Some(parcel) => drop(tasks.spawn_local(attempts::run(self.0.clone(), parcel))),
+                    None => has_more = false,
+                },
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(closed)) => return End::Closed(closed),
+                    Err(error) => self.panicked(&error),
                 },
             }
         }
+        End::Drained
     }
 
     /// How it stands.
@@ -142,45 +130,11 @@ impl Deliverer {
         self.0.pace.borrow().limit()
     }
 
-    fn wants_more(&self, waiting: usize, on_their_way: usize) -> bool {
-        match self.0.sink.order {
-            Order::Free => waiting + on_their_way < self.limit(),
-            // One whose partition is busy must not keep those of others from being seen.
-            Order::ByPartition => waiting < self.0.sink.concurrency,
-        }
-    }
-
-    /// The first batch that may go, which leaves those of each partition in their order.
-    fn next_free<P: Parcel>(
-        &self,
-        waiting: &mut VecDeque<P>,
-        busy: &HashSet<Arc<str>>,
-    ) -> Option<P> {
-        let at = match self.0.sink.order {
-            Order::Free => 0,
-            Order::ByPartition => {
-                waiting.iter().position(|parcel| !busy.contains(&parcel.batch().partition))?
-            }
-        };
-        waiting.remove(at)
-    }
-
-    /// `None`: it panicked, which gave its batch back.
-    fn finished(&self, finished: Result<Finished, JoinError>) -> Option<Finished> {
-        match finished {
-            Ok(finished) => Some(finished),
-            Err(error) => {
-                // It may have been the probe that all others wait for.
-                self.0.circuit.borrow_mut().failed(Instant::now(), self.0.retry.min);
-                self.0.changed.notify_waiters();
-                say!(
-                    Error,
-                    "a delivery ended in a way that it never should",
-                    sink = self.0.name,
-                    error = error
-                );
-                None
-            }
-        }
+    /// A task ended in a way that it never should; its batch has gone back to the supply.
+    fn panicked(&self, error: &JoinError) {
+        // It may have been the probe that all others wait for.
+        self.0.circuit.borrow_mut().failed(Instant::now(), self.0.retry.min);
+        self.0.changed.notify_waiters();
+        say!(Error, "delivering log records failed", sink = self.0.name, error = error);
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use pillion_model::logs::{Output, Schema};
 
 use crate::record::{Attributes, Record, UnixNanos, Value};
+pub(crate) use field::{severity, stream_name};
 use time::Stamp;
 
 /// From so many attributes on, those with one name are looked up and not searched for.
@@ -151,7 +152,8 @@ impl Encoder {
     pub fn encode(&mut self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let stamps = &mut self.stamps;
         match &mut self.form {
-            Form::Nothing => {}
+            // One byte stands for it, so that it is counted.
+            Form::Nothing => out.push(b'\n'),
             Form::Lines(schema) => {
                 document(*schema, "time", (record, origin), stamps, out);
                 out.extend_from_slice(&origin.tail);

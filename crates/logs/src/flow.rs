@@ -11,6 +11,7 @@ mod show;
 
 pub(crate) use generation::Generation;
 pub use generation::Left;
+pub use outlet::OutletError;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

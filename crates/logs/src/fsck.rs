@@ -57,9 +57,9 @@ pub struct SinkReport {
     pub bytes: u64,
     /// Records that can be read.
     pub records: u64,
-    /// Of these, what the sink has not confirmed yet: records, and their encoded bytes.
+    /// Of these, what the sink does not have yet, as far as the ledger knows.
     pub unread_records: u64,
-    /// See `unread_records`.
+    /// Their encoded bytes.
     pub unread_bytes: u64,
     /// The state of the ledger: `good`, `missing`, `damaged`.
     pub ledger: &'static str,

@@ -139,21 +139,20 @@ impl Queue {
         let mut waiting = Waiting::new(batch, full);
         loop {
             let room = self.0.room.notified();
-            match self.admit(waiting) {
-                Ok(()) => return,
-                Err(back) => waiting = back,
-            }
+            let Some(back) = self.admit(waiting) else { return };
+            waiting = back;
             // Nobody says when a full file system has room again.
             let _elapsed = timeout(AGAIN, room).await;
         }
     }
 
-    fn admit(&self, waiting: Waiting) -> Result<(), Waiting> {
-        let result = self.0.state.borrow_mut().admit(waiting, &self.0.spares);
+    /// Gives the batch back where it has to wait.
+    fn admit(&self, waiting: Waiting) -> Option<Waiting> {
+        let back = self.0.state.borrow_mut().admit(waiting, &self.0.spares);
         // Even where it waits now: others may have gone to the disk.
         self.0.chores.notify_one();
         self.0.filled.notify_waiters();
-        result
+        back
     }
 
     /// Takes the next batch; waits for one. `None` once the queue is closed and everything in it is

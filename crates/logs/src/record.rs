@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::parse::json;
+use crate::tokens;
 
 /// Nanoseconds since the start of 1970, UTC.
 pub type UnixNanos = i64;
@@ -30,6 +31,22 @@ pub struct Record<'a> {
     pub stream: Option<Stream>,
     /// What was done to it.
     pub marks: Marks,
+}
+
+impl Record<'_> {
+    /// What an attribute says. A dot in the name may lead into an object.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut values = self.attributes.iter().rev();
+        if let Some((_, value)) = values.clone().find(|(known, _)| known == name) {
+            return Some(value.text());
+        }
+        values.find_map(|(outer, value)| {
+            let inner = name.strip_prefix(&**outer)?.strip_prefix('.')?;
+            let Value::Json(object) = value else { return None };
+            tokens::lookup(object, inner).map(json::text)
+        })
+    }
 }
 
 /// Names and values. A name may stand twice; the last one counts.

@@ -27,8 +27,9 @@ pub use self::stream::Unfinished;
 
 use self::cuts::{QUOTED, cut_out, replaced};
 use self::needles::Needles;
+use crate::parse::json;
 use crate::record::{Record, Value};
-use crate::tokens::{Kind, Tokens, unquoted};
+use crate::tokens::{Kind, Tokens};
 
 /// Makes unreadable what must not leave.
 ///
@@ -130,26 +131,27 @@ impl Redactor {
 
     /// Looks into an object or a list; it is written anew only where there is something in it.
     fn nested(&self, value: &mut Value<'_>) -> bool {
-        let Value::Json(json) = value else { return false };
-        if !json.starts_with(['{', '[']) {
+        let Value::Json(written) = value else { return false };
+        if !written.starts_with(['{', '[']) {
             return false;
         }
-        let cuts: Vec<(Range<usize>, &str)> = self.telling(json).map(|at| (at, QUOTED)).collect();
+        let cuts: Vec<(Range<usize>, &str)> =
+            self.telling(written).map(|at| (at, QUOTED)).collect();
         if cuts.is_empty() {
             return false;
         }
-        *json = Cow::Owned(replaced(json, &cuts));
+        *written = Cow::Owned(replaced(written, &cuts));
         true
     }
 
     /// Where the values behind telling names stand.
-    fn telling(&self, json: &str) -> impl Iterator<Item = Range<usize>> {
-        let mut tokens = Tokens::new(json);
+    fn telling(&self, written: &str) -> impl Iterator<Item = Range<usize>> {
+        let mut tokens = Tokens::new(written);
         std::iter::from_fn(move || {
             loop {
                 let token = tokens.next()?;
-                let name = json.get(token.range).unwrap_or_default();
-                if token.kind == Kind::Key && self.is_telling(&unquoted(name)) {
+                let name = written.get(token.range).unwrap_or_default();
+                if token.kind == Kind::Key && self.is_telling(&json::text(name)) {
                     return tokens.value();
                 }
             }

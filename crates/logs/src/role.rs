@@ -10,7 +10,8 @@ use pillion_runtime::role::{Followed, Stop};
 use pillion_runtime::say;
 use pillion_runtime::supervise::AppOutputs;
 
-use crate::flow::{Generation, Left};
+use crate::enrich::Defaults;
+use crate::flow::{Generation, Left, OutletError};
 use crate::status::StatusBoard;
 use crate::tail::{Positions, PositionsError};
 
@@ -21,6 +22,8 @@ pub struct Context {
     pub settings: Followed<Logs>,
     /// What other roles tell.
     pub board: Board,
+    /// What a record says of its origin where nothing is configured.
+    pub defaults: Defaults,
     /// Where it says how it stands.
     pub status: StatusBoard,
     /// What the app writes, where it is captured.
@@ -44,7 +47,7 @@ pub enum Error {
         /// Its name.
         name: String,
         /// Why.
-        error: crate::sink::SinkError,
+        error: OutletError,
     },
     /// An expression is too large.
     #[error("a regular expression of the logs configuration cannot be used: {0}")]
@@ -65,7 +68,7 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
         let positions = settings.state.as_deref().map(Positions::open).transpose()?;
         let generation = Generation::start(&settings, &context, positions)?;
         let deadline = tokio::select! {
-            ended = generation.ended() => {
+            () = generation.ended() => {
                 let left = generation.end(None).await;
                 return left.map_or(Ok(()), |left| Err(Error::Left(left)));
             }

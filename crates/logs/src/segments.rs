@@ -174,8 +174,11 @@ impl Segments {
             return Ok(());
         }
         let start = if number == self.done.segment { self.done.offset } else { 0 };
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+        };
         if is_last && start <= len {
-            segment.len = whole(&file, start, len)?;
+            segment.len = whole(&file, start, len).map_err(named)?;
         }
         if segment.len < len {
             file.set_len(segment.len)?;
@@ -183,10 +186,7 @@ impl Segments {
             let cut = len - segment.len;
             say!(Warn, "cut a torn record off the disk buffer", file = path.display(), bytes = cut);
         }
-        (segment.unread, segment.bound) = count(&file, start, segment.len).map_err(|error| {
-            let text = format!("cannot read {}: {error}", path.display());
-            io::Error::new(error.kind(), text)
-        })?;
+        (segment.unread, segment.bound) = count(&file, start, segment.len).map_err(named)?;
         if is_last && start <= segment.len {
             self.writer = Some(Arc::new(file));
         }
@@ -327,6 +327,7 @@ fn whole(file: &File, start: u64, len: u64) -> io::Result<u64> {
     loop {
         match find(file, at, len)? {
             Found::Batch(header, _) => at += header.frame(),
+            Found::Bad(Bad { flaw: Flaw::Version(version), .. }) => return Err(newer(version)),
             Found::Bad(bad) if bad.end == len => return Ok(bad.start),
             Found::Bad(bad) => at = bad.end,
             Found::End => return Ok(at),
@@ -345,16 +346,18 @@ fn count(file: &File, start: u64, len: u64) -> io::Result<(Tally, u64)> {
                 bound += u64::from(!header.droppable);
                 at += header.frame();
             }
-            Some(Err(Flaw::Version(version))) => {
-                let text = format!(
-                    "a record has version {version}, which this version of Pillion does not know: \
-                     start a newer one, or move the file away"
-                );
-                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-            }
+            Some(Err(Flaw::Version(version))) => return Err(newer(version)),
             Some(Err(flaw)) => at = scan::skip(file, at, len, flaw)?.end,
         }
     }
+}
+
+fn newer(version: u8) -> io::Error {
+    let text = format!(
+        "a record has version {version}, which this version of Pillion does not know: start a \
+         newer one, or move the file away"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, text)
 }
 
 /// The length at which a segment is full.

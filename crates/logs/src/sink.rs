@@ -190,7 +190,7 @@ impl Cause {
     }
 }
 
-/// Which loads may be on their way at the same time.
+/// Which batches may be on their way at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Any.
@@ -203,7 +203,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Sink {
     kind: Kind,
-    /// Loads on their way at the same time, at most.
+    /// Batches on their way at the same time, at most.
     pub concurrency: usize,
     /// Which of them.
     pub order: Order,

@@ -406,12 +406,14 @@ impl Tail {
             self.look(path);
         }
         self.recover_unclaimed();
+        if let Some(since) = self.away_since.take() {
+            self.adopt_since(since, &found.folders);
+        }
         self.meet_strangers();
         self.skip_present = false;
-        self.away_since = None;
         self.rotated.clear();
         self.reconciling = false;
-        self.table.prune_links();
+        self.table.prune_links(&found.files);
         let mut wanted: BTreeSet<PathBuf> = found.folders;
         wanted.extend(self.table.link_folders().map(Path::to_owned));
         if let Some(notices) = &mut self.notices {

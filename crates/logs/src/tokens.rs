@@ -1,7 +1,8 @@
 //! Walking through JSON text that is known to be valid, without making values of it.
 
-use std::borrow::Cow;
 use std::ops::Range;
+
+use crate::parse::json::text;
 
 /// A part of JSON text that means something by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,16 +107,6 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// What a string with its quotes says.
-pub(crate) fn unquoted(string: &str) -> Cow<'_, str> {
-    let inner = string.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(string);
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Cow::Borrowed(inner);
-    }
-    // Half of a surrogate pair is valid JSON, and no text.
-    serde_json::from_str(string).map_or(Cow::Borrowed(inner), Cow::Owned)
-}
-
 /// The member of an object to which `path` leads: a name, or names with dots between. A name with
 /// dots in it is found too. Of members with one name the last counts.
 pub(crate) fn lookup<'a>(object: &'a str, path: &str) -> Option<&'a str> {
@@ -123,7 +114,7 @@ pub(crate) fn lookup<'a>(object: &'a str, path: &str) -> Option<&'a str> {
     let is_object = tokens.next().is_some_and(|token| object.get(token.range) == Some("{"));
     let (mut exact, mut nested) = (None, None);
     while is_object && let Some(key) = tokens.next().filter(|token| token.kind == Kind::Key) {
-        let name = unquoted(object.get(key.range)?);
+        let name = text(object.get(key.range)?);
         let value = object.get(tokens.value()?)?;
         if name == path {
             exact = Some(value);
@@ -158,6 +149,6 @@ mod tests {
             assert_eq!(lookup(object, path), expected, "{path}");
         }
         assert_eq!(lookup("[1]", "a"), None);
-        assert_eq!(unquoted(lookup(object, "a.c.d").unwrap()), "x\"}");
+        assert_eq!(text(lookup(object, "a.c.d").unwrap()), "x\"}");
     }
 }

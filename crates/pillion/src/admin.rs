@@ -7,6 +7,7 @@ mod state;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pillion_logs::status::StatusBoard;
 use pillion_proxy::Proxy;
 use pillion_runtime::admin::{self, Bound, Routes};
 use pillion_runtime::lifecycle::{Lifecycle, Phase};
@@ -34,6 +35,7 @@ pub(crate) struct View {
 pub(crate) struct Shared {
     proxy: Arc<Proxy>,
     lifecycle: Lifecycle,
+    pub(crate) logs: StatusBoard,
     registry: Registry,
     addresses: Addresses,
     started: Instant,
@@ -45,6 +47,7 @@ impl Shared {
         Self {
             proxy: Arc::clone(&sidecar.proxy),
             lifecycle: sidecar.lifecycle.clone(),
+            logs: sidecar.logs.clone(),
             registry: sidecar.registry.clone(),
             addresses: sidecar.addresses.clone(),
             started: Instant::now(),

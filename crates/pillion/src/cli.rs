@@ -214,8 +214,9 @@ mod parsers {
     /// A word as the configuration file has it.
     fn word<T: DeserializeOwned>(text: &str, words: &str) -> Result<T, Fault> {
         let value = serde_json::Value::from(text);
-        serde_json::from_value(value)
-            .map_err(|_| Fault::new(format!("{text:?} is not one of them")).hint(format!("write {words}")))
+        serde_json::from_value(value).map_err(|_| {
+            Fault::new(format!("{text:?} is not one of them")).hint(format!("write {words}"))
+        })
     }
 }
 

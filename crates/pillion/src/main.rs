@@ -1,9 +1,11 @@
 //! `pillion`: one program beside any application, for everything that is not business logic.
 
 mod admin;
+mod ask;
 mod check;
 mod cli;
 mod failure;
+mod logs;
 mod metrics;
 mod panics;
 mod print;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Secrets(command) => secrets::command(command),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => check::explain(&arguments),
+        Command::Logs(command) => logs::command(command),
         Command::Schema => reference::schema(),
         Command::Completions(arguments) => reference::completions(&arguments),
         Command::Reference(arguments) => reference::command(&arguments),

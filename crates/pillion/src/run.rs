@@ -16,7 +16,7 @@ mod roles;
 mod sidecar;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pillion_model::config::{self, Loaded, Overrides};
 use pillion_runtime::envelope::raise_open_files;
@@ -28,6 +28,7 @@ pub(crate) use app::AppView;
 pub(crate) use events::Order;
 pub(crate) use look::ask;
 pub(crate) use reload::{ConfigView, Reloaded};
+pub(crate) use roles::host_name;
 pub(crate) use sidecar::{Addresses, Sidecar};
 
 use crate::cli::RunArguments;
@@ -120,7 +121,8 @@ async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Resu
     }
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
     let outputs = keeper.as_mut().map(Keeper::take_outputs).unwrap_or_default();
-    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source, outputs);
+    let of_app = (outputs, service(&plan.app));
+    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source, of_app);
     if let Some(path) = &plan.ready_file {
         ready_file::write(path, life.addresses())?;
     }
@@ -132,4 +134,10 @@ async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Resu
     }
     // Boxed: it holds the state of every source of events.
     Ok(Box::pin(life.run()).await)
+}
+
+/// What the app is called where nobody says it: its program.
+fn service(command: &[OsString]) -> Option<String> {
+    let program = Path::new(command.first()?).file_name()?;
+    Some(program.to_string_lossy().into_owned())
 }

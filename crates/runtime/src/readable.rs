@@ -27,10 +27,7 @@ impl Readable {
     ///
     /// # Errors
     /// Those of `read`.
-    pub async fn read<T>(
-        &self,
-        mut read: impl FnMut() -> io::Result<Option<T>>,
-    ) -> io::Result<T> {
+    pub async fn read<T>(&self, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
         loop {
             let mut ready = self.0.readable().await?;
             match read()? {

@@ -54,9 +54,34 @@ pub enum State {
 #[derive(Debug)]
 pub struct Role {
     name: &'static str,
-    stop: watch::Sender<Option<Instant>>,
+    stop: Stopper,
     state: watch::Receiver<State>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The other end of a [`Stop`].
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Option<Instant>>);
+
+impl Stopper {
+    /// Both ends.
+    #[must_use]
+    pub fn new() -> (Self, Stop) {
+        let (stop, stopped) = watch::channel(None);
+        (Self(stop), Stop(stopped))
+    }
+
+    /// Tells to end: what is under way is finished until `deadline`. A second call can only shorten
+    /// the time.
+    pub fn stop(&self, deadline: Instant) {
+        self.0.send_if_modified(|asked| {
+            let sooner = asked.is_none_or(|before| deadline < before);
+            if sooner {
+                *asked = Some(deadline);
+            }
+            sooner
+        });
+    }
 }
 
 /// What tells a role to end. Clones tell the same.
@@ -93,7 +118,7 @@ impl Role {
         F: Future<Output = Result<(), E>> + 'static,
         E: fmt::Display,
     {
-        let (stop, stopped) = watch::channel(None);
+        let (stop, stopped) = Stopper::new();
         let (state, seen) = watch::channel(State::Running);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let registry = registry.clone();
@@ -104,7 +129,7 @@ impl Role {
                     restarts: registry.counter(&RESTARTS, &[name]),
                     up: registry.gauge(&UP, &[name]),
                     state,
-                    stop: Stop(stopped),
+                    stop: stopped,
                 };
                 keeper.keep(&runtime, run);
                 runtime.shutdown_background();
@@ -127,13 +152,7 @@ impl Role {
     /// Tells it to end: what is under way is finished until `deadline`. A second call can only
     /// shorten the time.
     pub fn stop(&self, deadline: Instant) {
-        self.stop.send_if_modified(|asked| {
-            let sooner = asked.is_none_or(|before| deadline < before);
-            if sooner {
-                *asked = Some(deadline);
-            }
-            sooner
-        });
+        self.stop.stop(deadline);
     }
 
     /// Waits until it has ended, which it does soon after its deadline.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::circuit::Entry;
 use super::pace::Outcome;
-use super::{Finished, Inner, Parcel, backoff};
+use super::{Inner, Parcel, backoff};
 use crate::batch::Batch;
 use crate::record::UnixNanos;
 use crate::sink::{Cause, Load, Mixed, Trouble, Verdict};
@@ -42,19 +42,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Takes a batch all the way. Ends early only where the sink is closed for good.
-pub(super) async fn run<P: Parcel>(inner: Rc<Inner>, parcel: P) -> Finished {
-    let partition = parcel.batch().partition.clone();
+/// Takes a batch all the way. Ends early, with the reason, only where the sink is closed for good.
+pub(super) async fn run<P: Parcel>(inner: Rc<Inner>, parcel: P) -> Result<(), String> {
     let number = inner.counts.borrow_mut().begin(parcel.batch().oldest);
-    let result = {
-        let _in_flight = InFlight(&inner, number);
-        let mut way = Way { inner: &inner, parcel: &parcel, began: Instant::now(), tries: 0 };
-        way.all().await
-    };
-    if result.is_ok() {
-        parcel.done();
-    }
-    (partition, result)
+    let in_flight = InFlight(&inner, number);
+    let mut way = Way { inner: &inner, parcel: &parcel, began: Instant::now(), tries: 0 };
+    way.all().await?;
+    drop(in_flight);
+    parcel.done();
+    Ok(())
 }
 
 impl<P: Parcel> Way<'_, P> {
@@ -128,18 +124,26 @@ impl<P: Parcel> Way<'_, P> {
         }
     }
 
+    /// Counts what arrived of a piece.
     fn delivered(&mut self, piece: &Piece, mixed: &Mixed) {
-        let batch = self.batch();
         let refused = mixed.refused.iter().map(|(place, _)| place);
         let missing: HashSet<&usize> = mixed.retry.iter().chain(refused).collect();
         let arrived = piece.records().enumerate().filter(|(place, _)| !missing.contains(place));
         let (records, bytes) = arrived.fold((0, 0), |(records, bytes), (_, record)| {
-            (records + 1, bytes + Load::of(batch, record..record + 1).bytes().len())
+            (records + 1, bytes + self.bytes_of(record))
         });
+        self.arrived(records, bytes);
+    }
+
+    fn arrived(&mut self, records: u64, bytes: usize) {
         self.inner.counts.borrow_mut().delivered(records, bytes, now());
         if records > 0 {
             self.tries = 0;
         }
+    }
+
+    fn bytes_of(&self, record: usize) -> usize {
+        Load::of(self.batch(), record..record + 1).bytes().len()
     }
 
     /// Waits, and gives back what is to be sent again: nothing once its time is up.
@@ -186,15 +190,16 @@ impl<P: Parcel> Way<'_, P> {
 
     fn dead(&self, piece: &Piece, reason: &str) {
         let batch = self.batch();
-        for record in piece.records() {
-            self.parcel.dead(Load::of(batch, record..record + 1).bytes(), reason);
-        }
+        let records = piece.records().map(|record| Load::of(batch, record..record + 1).bytes());
+        self.parcel.dead(records, reason);
         self.rejected(u64::try_from(piece.len()).unwrap_or(u64::MAX), reason);
     }
 
-    /// Some were refused, and nobody knows which.
+    /// Some were refused, and nobody knows which; so the bytes are those of all.
     fn short(&mut self, piece: &Piece, refused: u64, reason: &str) {
-        self.delivered(piece, &Mixed::default());
+        let records = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        let bytes = piece.records().map(|record| self.bytes_of(record)).sum();
+        self.arrived(records.saturating_sub(refused), bytes);
         self.rejected(refused, reason);
     }
 

@@ -62,9 +62,9 @@ impl Counts {
         self.in_flight.len()
     }
 
-    pub(super) fn delivered(&mut self, records: usize, bytes: usize, now: UnixNanos) {
-        self.delivered_records += count(records);
-        self.delivered_bytes += count(bytes);
+    pub(super) fn delivered(&mut self, records: u64, bytes: usize, now: UnixNanos) {
+        self.delivered_records += records;
+        self.delivered_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
         if records > 0 {
             self.last_success = Some(now);
             self.last_error = None;
@@ -105,8 +105,4 @@ impl Counts {
             oldest: self.in_flight.values().min().copied(),
         }
     }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

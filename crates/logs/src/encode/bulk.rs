@@ -92,8 +92,8 @@ fn parts(template: &str) -> Vec<Part> {
 
 fn part(text: &str) -> Option<Part> {
     let is_time = text.contains('%') && time::strftime(text, 0).is_some();
-    let text = text.to_owned();
-    (!text.is_empty()).then(|| if is_time { Part::Time(text) } else { Part::Text(text) })
+    let part = if is_time { Part::Time(text.to_owned()) } else { Part::Text(text.to_owned()) };
+    (!text.is_empty()).then_some(part)
 }
 
 /// The name with everything replaced that no index may have.

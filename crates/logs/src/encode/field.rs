@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Origin, text};
-use crate::record::{Record, Stream, Value};
+use super::Origin;
+use crate::record::{Record, Stream};
 
 /// A part of a record, or of where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ impl Field {
             Self::Severity => Some(severity(record).into()),
             Self::Source => Some(Cow::Borrowed(origin.source.as_str())),
             Self::Stream => record.stream.map(|stream| stream_name(stream).into()),
-            Self::Attribute(name) => attribute(record, name),
+            Self::Attribute(name) => record.attribute(name),
             Self::Named(name) => match origin.resource(name) {
                 Some(value) => Some(value.into()),
-                None => attribute(record, name),
+                None => record.attribute(name),
             },
         };
         text.filter(|text| !text.is_empty())
@@ -49,7 +49,7 @@ impl Field {
 }
 
 /// The word of a severity: that of the record, else the one of its number.
-pub(super) fn severity<'a>(record: &'a Record<'_>) -> &'a str {
+pub(crate) fn severity<'a>(record: &'a Record<'_>) -> &'a str {
     match &record.severity.text {
         Some(text) => text,
         None => match record.severity.number {
@@ -65,30 +65,10 @@ pub(super) fn severity<'a>(record: &'a Record<'_>) -> &'a str {
 }
 
 /// `stdout` or `stderr`.
-pub(super) const fn stream_name(stream: Stream) -> &'static str {
+pub(crate) const fn stream_name(stream: Stream) -> &'static str {
     match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
-    }
-}
-
-/// An attribute as text; a dot in the name may lead into an object.
-fn attribute<'a>(record: &'a Record<'_>, name: &str) -> Option<Cow<'a, str>> {
-    let found = |name: &str| {
-        let mut attributes = record.attributes.iter().rev();
-        attributes.find(|(known, _)| known == name).map(|(_, value)| value)
-    };
-    if let Some(value) = found(name) {
-        return Some(text::plain(value));
-    }
-    let (outer, inner) = name.split_once('.')?;
-    let Value::Json(written) = found(outer)? else { return None };
-    let object: serde_json::Value = serde_json::from_str(written).ok()?;
-    // What RFC 6901 gives a meaning of its own.
-    let path = inner.replace('~', "~0").replace('/', "~1").replace('.', "/");
-    match object.pointer(&format!("/{path}"))? {
-        serde_json::Value::String(text) => Some(Cow::Owned(text.clone())),
-        other => Some(Cow::Owned(other.to_string())),
     }
 }
 

@@ -2,6 +2,8 @@
 //! one after another are already the inside of a request.
 
 pub(crate) mod proto;
+#[cfg(test)]
+pub(crate) mod request;
 
 use std::sync::Arc;
 

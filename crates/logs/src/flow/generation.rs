@@ -18,6 +18,7 @@ use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
 use super::show::show;
 use crate::budget::Budget;
+use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error};
 use crate::status::{FilesBoard, StatusBoard};
@@ -30,7 +31,6 @@ const STALLED: Duration = Duration::from_secs(30);
 
 /// One configuration at work. Dropped, everything stops where it is.
 pub(crate) struct Generation {
-    pub(super) settings: Arc<Logs>,
     pub(super) budget: Budget,
     pub(super) outlets: Outlets,
     pub(super) lanes: Vec<Running>,
@@ -45,6 +45,7 @@ pub(crate) struct Generation {
     /// Sources that have ended by themselves.
     over: Rc<Cell<usize>>,
     source_ended: Rc<Notify>,
+    enrichment: RefCell<Enrichment>,
     once: bool,
     status: StatusBoard,
 }
@@ -121,7 +122,6 @@ impl Generation {
         let redactor = Redactor::new(&settings.redact, &context.board.delivered)?;
         let (quit, quitting) = watch::channel(false);
         let mut generation = Self {
-            settings: settings.clone(),
             budget,
             outlets,
             lanes: Vec::new(),
@@ -131,6 +131,7 @@ impl Generation {
             tasks: JoinSet::new(),
             over: Rc::default(),
             source_ended: Rc::default(),
+            enrichment: RefCell::new(Enrichment::new(&settings.resource, context.defaults.clone())),
             once: context.once,
             status: context.status.clone(),
         };
@@ -148,7 +149,8 @@ impl Generation {
         source: &Arc<Source>,
         redactor: &Rc<RefCell<Redactor>>,
     ) -> Result<Rc<Lane>, Error> {
-        let resource = &self.settings.resource.attributes;
+        let resource = self.enrichment.borrow();
+        let resource = resource.attributes();
         Ok(Rc::new(Lane::new(source, &self.outlets, resource, redactor, chance())?))
     }
 
@@ -205,10 +207,16 @@ impl Generation {
     /// meanwhile how things stand.
     pub(crate) async fn ended(&self) {
         let mut beat = interval(SHOWN_EVERY);
+        // Nobody else looks at it while the generation lives.
+        let mut enrichment = self.enrichment.borrow_mut();
         while !self.once || self.over.get() < self.lanes.len() {
             tokio::select! {
                 _ = beat.tick() => show(self, &self.status),
                 () = self.source_ended.notified() => {}
+                () = enrichment.changed() => {
+                    let resource = enrichment.attributes();
+                    self.lanes.iter().for_each(|running| running.lane.describe(resource));
+                }
             }
         }
     }
@@ -216,7 +224,7 @@ impl Generation {
     /// Ends it: nothing more is read; what was read is delivered, or, at the deadline, kept on the
     /// disk. `None` waits for as long as the sinks try.
     pub(crate) async fn end(mut self, deadline: Option<Instant>) -> Option<Left> {
-        drop(self.quit.send(true));
+        self.quit.send_replace(true);
         let mut tails = Vec::new();
         let sources = self.sources.get_mut();
         while let Some(tail) = sources.join_next().await {

@@ -8,15 +8,19 @@ use std::time::Instant;
 
 use pillion_model::logs::Source;
 use pillion_runtime::board::ExchangeIds;
+use pillion_traffic::Random;
+use smallvec::SmallVec;
 
 use super::outlet::{Outlet, Outlets, Reading};
 use crate::assemble::{Assembled, Assembler, Assembly};
 use crate::encode::{Facts, Origin};
+use crate::enrich;
 use crate::lines::{Framer, Line};
 use crate::parse::Parser;
 use crate::receipt::{Ledger, Receipt};
 use crate::record::{Record, Stream, Trace, TraceOrigin};
 use crate::redact::Redactor;
+use crate::steps::{Circumstances, Outcome, Steps};
 use crate::tail::Seed;
 
 /// One source, on its way to the sinks.
@@ -24,9 +28,11 @@ pub(crate) struct Lane {
     pub(crate) source: Arc<Source>,
     assembly: Rc<Assembly>,
     parser: Parser,
+    steps: Steps,
+    random: RefCell<Random>,
     redactor: Rc<RefCell<Redactor>>,
     /// The sinks that it goes to, and what is the same for them on every record.
-    outlets: Vec<(Rc<Outlet>, Origin)>,
+    outlets: RefCell<Vec<(Rc<Outlet>, Origin)>>,
     pub(crate) counts: Counts,
 }
 
@@ -74,14 +80,25 @@ impl Lane {
     ) -> Result<Self, regex::Error> {
         let facts = Facts { source: &source.name, resource };
         let outlets = outlets.iter().filter(|outlet| outlet.is_for(&source.name));
+        let outlets = outlets.map(|outlet| (outlet.clone(), outlet.origin(&facts))).collect();
         Ok(Self {
             assembly: Rc::new(Assembly::new(source)?),
             parser: Parser::new(source)?,
+            steps: Steps::new(&source.steps)?,
+            random: RefCell::new(Random::new(seed)),
             redactor: redactor.clone(),
-            outlets: outlets.map(|outlet| (outlet.clone(), outlet.origin(&facts))).collect(),
+            outlets: RefCell::new(outlets),
             source: source.clone(),
             counts: Counts::default(),
         })
+    }
+
+    /// The resource has other attributes now.
+    pub(crate) fn describe(&self, resource: &[(String, String)]) {
+        let facts = Facts { source: &self.source.name, resource };
+        for (outlet, origin) in self.outlets.borrow_mut().iter_mut() {
+            *origin = outlet.origin(&facts);
+        }
     }
 
     /// A stream that begins at `offset`.
@@ -103,6 +120,7 @@ impl Lane {
         context: Context,
         reading: Reading,
     ) {
+        self.redactor.borrow_mut().refresh();
         add(&self.counts.bytes, bytes.len());
         // One piece for all the lines of this block: it ends where the last of them does.
         let piece = intake.ledger.hand_on(0);
@@ -164,17 +182,20 @@ impl Lane {
         record.id = seed.record(assembled.start);
         record.stream = record.stream.or(context.stream);
         record.marks.redacted = is_redacted;
+        enrich::add(&self.source.attributes, &mut record);
         self.parser.parse(&text, &mut record);
         redactor.attributes(&mut record);
         if record.trace.is_none() {
             record.trace = context.exchange.map(only_request);
         }
-        record.attributes.extend(self.source.attributes.iter().map(|(name, value)| {
-            (Cow::Borrowed(name.as_str()), crate::record::Value::Text(Cow::Borrowed(value)))
-        }));
         self.count(&record);
-        if true {
-            for (outlet, origin) in &self.outlets {
+        let circumstances = Circumstances {
+            source: &self.source.name,
+            now: reading.now,
+            chance: self.random.borrow_mut().next(),
+        };
+        if self.steps.run(&mut record, circumstances) == Outcome::Kept {
+            for (outlet, origin) in self.outlets.borrow().iter() {
                 outlet.offer(&record, &self.source.name, origin, &assembled.tokens, reading);
             }
         } else {
@@ -195,18 +216,15 @@ impl Lane {
 
     /// Moves full batches to the queues; waits where there is no room and this source can wait.
     pub(crate) async fn hand_on(&self) {
-        for (outlet, _) in &self.outlets {
+        let outlets: SmallVec<[_; 4]> =
+            self.outlets.borrow().iter().map(|(outlet, _)| outlet.clone()).collect();
+        for outlet in outlets {
             outlet.hand_on().await;
         }
     }
 }
 
 impl Intake {
-    /// Where the next byte is expected.
-    pub(crate) fn offset(&self) -> u64 {
-        self.framer.offset()
-    }
-
     /// When something that waits has waited long enough.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.assembler.deadline()

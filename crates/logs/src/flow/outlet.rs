@@ -9,8 +9,11 @@ use std::time::Instant;
 use pillion_model::logs::{FullPolicy, Sink as Settings};
 use tokio::sync::Notify;
 
+use super::Moment;
+use crate::batch::Batch;
 use crate::batcher::{Batcher, Slot, Spares};
 use crate::budget::Budget;
+use crate::condition::Filter;
 use crate::dead_letters::DeadLetters;
 use crate::deliver::{self, Deliverer, Parcel, Supply};
 use crate::encode::{Encoder, Facts, Origin};
@@ -25,6 +28,7 @@ const BUFFERS: &str = "buffer";
 /// One sink.
 pub(crate) struct Outlet {
     pub(crate) settings: Arc<Settings>,
+    filter: Filter,
     encoder: RefCell<Encoder>,
     batcher: RefCell<Batcher>,
     pub(crate) queue: Queue,
@@ -34,6 +38,17 @@ pub(crate) struct Outlet {
     handing_on: tokio::sync::Mutex<()>,
     /// Records that it was given.
     pub(crate) taken: Cell<u64>,
+}
+
+/// Why a sink cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutletError {
+    /// What it is cannot be.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// An expression is too large.
+    #[error(transparent)]
+    Expression(#[from] regex::Error),
 }
 
 /// When a record was read, on both clocks, and what is done where there is no room for it.
@@ -55,7 +70,7 @@ impl Outlet {
         budget: &Budget,
         share: usize,
         seed: u64,
-    ) -> Result<Self, SinkError> {
+    ) -> Result<Self, OutletError> {
         let sink = Sink::new(&settings.output)?;
         let name = &settings.name;
         let spares = Spares::new(settings.batch.bytes);
@@ -72,6 +87,7 @@ impl Outlet {
             spares: spares.clone(),
         });
         Ok(Self {
+            filter: Filter::new(&settings.when)?,
             encoder: RefCell::new(Encoder::new(&settings.output)),
             batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares)),
             queue,
@@ -103,6 +119,9 @@ impl Outlet {
         receipts: &[Receipt],
         reading: Reading,
     ) {
+        if !self.filter.holds(record, source) {
+            return;
+        }
         self.taken.set(self.taken.get() + 1);
         let mut encoder = self.encoder.borrow_mut();
         let partition = encoder.partition(record, origin);
@@ -167,16 +186,16 @@ impl Supply for Waiting {
 }
 
 impl Parcel for Taken {
-    fn batch(&self) -> &crate::batch::Batch {
-        self.batch()
+    fn batch(&self) -> &Batch {
+        Taken::batch(self)
     }
 
     fn dead(&self, record: &[u8], reason: &str) {
-        self.dead(record, reason);
+        self.refuse(record, reason, Moment::now().unix);
     }
 
     fn done(self) {
-        self.done();
+        Taken::done(self);
     }
 }
 

@@ -63,7 +63,7 @@ fn a_good_buffer_is_counted_also_while_it_is_in_use() {
     };
     let report = check(state.path()).unwrap();
     assert!(report.is_good());
-    assert_eq!(report.sinks, [expected.clone()]);
+    assert_eq!(report.sinks, std::slice::from_ref(&expected));
     let user = open(state.path());
     assert_eq!(
         check(state.path()).unwrap().sinks,

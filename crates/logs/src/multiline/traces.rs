@@ -1,12 +1,19 @@
 //! Stack traces: how each language begins one, and what may follow. A trace is a record of its own;
 //! the line before it stays one too, because nothing tells whether they belong together.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 use pillion_model::logs::TraceLanguage;
 use smallvec::SmallVec;
 
 /// How many lines of source Ruby shows between a message and its frames, at most.
 const RUBY_SNIPPET: u8 = 6;
+
+/// Every line is searched for these.
+static THROWABLES: LazyLock<[Finder<'_>; 3]> =
+    LazyLock::new(|| ["Exception", "Error", "Throwable"].map(Finder::new));
+static GO_SERVER: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("http: panic serving "));
 
 /// Where in a trace the last line was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +118,9 @@ fn is_at_frame(line: &str) -> bool {
 
 /// Whether the name of a throwable stands in it, followed by a colon or the end.
 fn names_throwable(line: &str) -> bool {
-    ["Exception", "Error", "Throwable"].into_iter().any(|name| {
-        memmem::find_iter(line.as_bytes(), name).any(|at| {
-            let after = line.as_bytes().get(at + name.len());
+    THROWABLES.iter().any(|name| {
+        name.find_iter(line.as_bytes()).any(|at| {
+            let after = line.as_bytes().get(at + name.needle().len());
             matches!(after, None | Some(b':'))
         })
     })
@@ -214,7 +221,7 @@ fn is_go_head(line: &str) -> bool {
     let heads = ["panic: ", "fatal error: ", "SIGQUIT: quit", "runtime: goroutine "];
     heads.into_iter().any(|head| line.starts_with(head))
         || line.starts_with("goroutine ") && line.ends_with("]:")
-        || contains(line, "http: panic serving ")
+        || GO_SERVER.find(line.as_bytes()).is_some()
 }
 
 fn continues_go(line: &str) -> bool {

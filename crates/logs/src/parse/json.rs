@@ -68,7 +68,7 @@ pub(super) fn members<'a>(
     text: &'a str,
     mut each: impl FnMut(Cow<'a, str>, Written<'a>) -> Result<(), Unparsed>,
 ) -> Result<(), Unparsed> {
-    let mut scan = Scan { text, at: 0, lone: false };
+    let mut scan = Scan { text, at: 0, escaped: false, lone: false };
     scan.space();
     if !scan.take(b'{') {
         return Err(Unparsed("it is no JSON object"));
@@ -76,11 +76,13 @@ pub(super) fn members<'a>(
     scan.space();
     let mut more = !scan.take(b'}');
     while more {
+        scan.escaped = false;
         let name = scan.name()?;
+        let name = if scan.escaped { unescape(name) } else { Cow::Borrowed(name) };
         scan.lone = false;
         let start = scan.at;
         scan.value()?;
-        each(unescape(name), Written { text: scan.since(start), lone: scan.lone })?;
+        each(name, Written { text: scan.since(start), lone: scan.lone })?;
         scan.space();
         more = scan.take(b',');
         if more {
@@ -97,6 +99,8 @@ pub(super) fn members<'a>(
 struct Scan<'a> {
     text: &'a str,
     at: usize,
+    /// An escape was seen.
+    escaped: bool,
     /// Half of a surrogate pair was seen.
     lone: bool,
 }
@@ -263,6 +267,7 @@ impl<'a> Scan<'a> {
             }
             _ => return Err(STRING),
         };
+        self.escaped = true;
         self.at += length;
         Ok(())
     }
@@ -319,6 +324,8 @@ pub(super) fn unescape(inside: &str) -> Cow<'_, str> {
     let mut out = String::new();
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let (plain, escape) = rest.split_at(at);
+        // It never says more than was written.
+        out.reserve(rest.len());
         out.push_str(plain);
         let (character, length) = match escape.as_bytes() {
             [_, b'u', ..] => Unit::read(escape.as_bytes())

@@ -145,6 +145,12 @@ impl Disk {
         self.due
     }
 
+    /// Whether the disk does not have everything, or has what is done.
+    #[cfg(test)]
+    pub(super) fn is_behind(&self) -> bool {
+        self.under_way.is_some() || self.segments.as_ref().is_some_and(Segments::is_behind)
+    }
+
     /// Whether the next batch is there and cannot be read now.
     pub(super) fn is_stuck(&self) -> bool {
         self.is_stuck

@@ -90,30 +90,27 @@ impl Waiting {
 impl State {
     /// Lets a batch in, or makes room for it, or drops what is to be dropped; gives it back where
     /// it has to wait.
-    pub(super) fn admit(&mut self, mut waiting: Waiting, spares: &Spares) -> Result<(), Waiting> {
+    pub(super) fn admit(&mut self, mut waiting: Waiting, spares: &Spares) -> Option<Waiting> {
         while !self.fits(&waiting) {
             if self.spill_front(spares) {
                 continue;
             }
             if self.memory.is_empty() {
                 // All that memory holds is in hand: this one goes to the disk at once.
-                match self.keep(waiting, spares) {
-                    Ok(()) => return Ok(()),
-                    Err(refused) => waiting = refused,
-                }
+                waiting = self.keep(waiting, spares)?;
             }
             match waiting.full {
-                FullPolicy::Block => return Err(waiting),
+                FullPolicy::Block => return Some(waiting),
                 FullPolicy::Drop(DropPolicy::Oldest) if self.drop_oldest(spares) => {}
                 FullPolicy::Drop(DropPolicy::Oldest | DropPolicy::Newest) => {
                     self.drop_one(waiting.batch, spares);
-                    return Ok(());
+                    return None;
                 }
             }
         }
         self.used += waiting.size();
         self.memory.push_back(waiting);
-        Ok(())
+        None
     }
 
     fn fits(&self, waiting: &Waiting) -> bool {
@@ -124,27 +121,21 @@ impl State {
     fn spill_front(&mut self, spares: &Spares) -> bool {
         let Some(front) = self.memory.pop_front() else { return false };
         let size = front.size();
-        match self.keep(front, spares) {
-            Ok(()) => {
-                self.used = self.used.saturating_sub(size);
-                true
-            }
-            Err(front) => {
-                self.memory.push_front(front);
-                false
-            }
+        if let Some(front) = self.keep(front, spares) {
+            self.memory.push_front(front);
+            return false;
         }
+        self.used = self.used.saturating_sub(size);
+        true
     }
 
-    /// Writes a batch to the disk.
-    fn keep(&mut self, mut waiting: Waiting, spares: &Spares) -> Result<(), Waiting> {
+    /// Writes a batch to the disk; gives it back where that cannot be.
+    fn keep(&mut self, mut waiting: Waiting, spares: &Spares) -> Option<Waiting> {
         let droppable = waiting.is_droppable();
-        let Some(disk) = &mut self.disk else { return Err(waiting) };
-        if disk.append(&mut waiting.batch, droppable).is_err() {
-            return Err(waiting);
-        }
+        let appended = self.disk.as_mut().map(|disk| disk.append(&mut waiting.batch, droppable));
+        let Some(Ok(())) = appended else { return Some(waiting) };
         recycle(waiting.batch, spares);
-        Ok(())
+        None
     }
 
     /// Drops the oldest that may be dropped; says whether there was one.
@@ -247,7 +238,7 @@ impl State {
         let mut left = Tally::default();
         for waiting in all.into_iter().filter(|waiting| waiting.origin != Origin::Disk) {
             self.used = self.used.saturating_sub(waiting.size());
-            if let Err(waiting) = self.keep(waiting, spares) {
+            if let Some(waiting) = self.keep(waiting, spares) {
                 left += Tally::from(&waiting.batch);
             }
         }

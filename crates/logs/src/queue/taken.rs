@@ -41,6 +41,11 @@ impl Taken {
         drop(self);
     }
 
+    /// The sink will never take this one of its records: it is a dead letter.
+    pub fn refuse(&self, record: &[u8], reason: &str, now: UnixNanos) {
+        self.queue.0.dead.write([record], reason, now);
+    }
+
     /// The sink will never take it: all of its records are dead letters.
     pub fn dead(mut self, reason: &str, now: UnixNanos) {
         self.queue.0.dead.write(self.batch().records(), reason, now);

@@ -1,6 +1,7 @@
 //! Order, room, receipts: what a queue promises to sources and to its sink.
 
 mod life;
+mod refusal;
 
 use std::path::Path;
 
@@ -400,12 +401,17 @@ async fn tend_brings_what_was_written_to_the_disk_and_removes_what_is_done() {
         push(&queue, 0..200).await;
         deliver(&queue);
         let start = tokio::time::Instant::now();
-        let is_idle = async {
-            while queue.0.state.borrow().disk.as_ref().unwrap().due().is_some() {
+        let is_behind = || {
+            let state = queue.0.state.borrow();
+            state.disk.as_ref().is_some_and(|disk| disk.is_behind())
+        };
+        let in_order = async {
+            while is_behind() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::select! { () = queue.tend() => {}, () = is_idle => {} }
+        assert!(is_behind());
+        tokio::select! { () = queue.tend() => {}, () = in_order => {} }
         assert!(start.elapsed() < Duration::from_secs(within) + Duration::from_millis(100));
         assert!(queue.status().disk_bytes < 64 << 10);
     }

@@ -50,7 +50,7 @@ impl Needles {
     pub(super) fn new(secrets: &[Secret]) -> Self {
         let mut all = Vec::new();
         let left = secrets.iter().filter(|secret| !forms::add(secret.reveal(), &mut all)).count();
-        all.sort_unstable();
+        all.sort_unstable_by(|one, other| one.as_slice().cmp(other.as_slice()));
         all.dedup();
         let lengths = || all.iter().map(|form| form.len());
         let stride = lengths().min().unwrap_or(WINDOW).saturating_sub(WINDOW - 1);

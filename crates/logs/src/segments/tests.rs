@@ -54,7 +54,7 @@ fn sync(segments: &mut Segments) {
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
-    folder::segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
+    segments(path).unwrap().into_iter().map(|number| segment(path, number)).collect()
 }
 
 /// The folder as it is at this moment: what a kill -9 leaves.
@@ -355,19 +355,23 @@ fn a_second_process_is_kept_out_until_the_first_lets_go() {
 
 #[test]
 fn what_a_newer_version_wrote_is_refused_and_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut segments = open(folder.path());
-    fill(&mut segments, 0..2, 20);
-    drop(segments);
-    let file = files(folder.path()).remove(0);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[4] = 2;
-    let checksum = crc32c::crc32c(&bytes[..32]).to_le_bytes();
-    bytes[32..36].copy_from_slice(&checksum);
-    fs::write(&file, &bytes).unwrap();
-    let error = Segments::open(folder.path(), LIMIT).unwrap_err().to_string();
-    assert!(error.contains("00000001.seg") && error.contains("version 2"), "{error}");
-    assert_eq!(fs::read(&file).unwrap(), bytes);
+    for at in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut segments = open(folder.path());
+        fill(&mut segments, 0..2, 20);
+        drop(segments);
+        let file = files(folder.path()).remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        let start = at * bytes.len() / 2;
+        let header = &mut bytes[start..start + 36];
+        header[4] = 2;
+        let checksum = crc32c::crc32c(&header[..32]).to_le_bytes();
+        header[32..].copy_from_slice(&checksum);
+        fs::write(&file, &bytes).unwrap();
+        let error = Segments::open(folder.path(), LIMIT).unwrap_err().to_string();
+        assert!(error.contains("00000001.seg") && error.contains("version 2"), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+    }
 }
 
 #[test]

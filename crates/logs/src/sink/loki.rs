@@ -7,7 +7,7 @@ use http::header::HeaderName;
 use pillion_model::logs::{Compression, HttpOutput, LokiOutput};
 
 use super::http::{Message, Server, judge};
-use super::{Load, SinkError, Verdict};
+use super::{Cause, Load, SinkError, Trouble, Verdict};
 use crate::record::UnixNanos;
 
 const PATH: &str = "/loki/api/v1/push";
@@ -15,8 +15,13 @@ const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// What Loki writes before the oldest time that it takes, and of entries that are too new.
 const OLDEST: &str = "oldest acceptable timestamp is: ";
 const TOO_NEW: &str = "timestamp too new";
+/// What it writes where its configuration takes no metadata: no entry will ever be taken.
+const NO_METADATA: &str = "includes structured metadata, but this feature is disallowed";
 /// How far inside the limit a time is moved: the limit moves on while we send.
 const MARGIN: UnixNanos = 60_000_000_000;
+
+/// How often a load is moved.
+const WINDOWS: usize = 3;
 
 /// A Loki. An entry that it has already (stream, time, line) is not stored again.
 #[derive(Debug)]
@@ -32,6 +37,13 @@ struct Window {
     newest: UnixNanos,
 }
 
+impl Window {
+    fn and(self, other: Self) -> Self {
+        let newest = self.newest.min(other.newest);
+        Self { oldest: self.oldest.max(other.oldest).min(newest), newest }
+    }
+}
+
 impl Loki {
     pub(super) fn new(output: &LokiOutput) -> Result<Self, SinkError> {
         let compress = match output.http.compress {
@@ -44,16 +56,17 @@ impl Loki {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let verdict = self.push(load.partition, load.bytes()).await;
-        // What was taken of it the first time is not stored a second time.
-        let window = match &verdict {
-            Verdict::Halve(said) => window(said, now()),
-            _ => None,
-        };
-        match window {
-            Some(window) => self.push(load.partition, &moved(load, window)).await,
-            None => verdict,
+        let mut verdict = self.push(load.partition, load.bytes()).await;
+        let mut taken = Window { oldest: 0, newest: UnixNanos::MAX };
+        // There is a limit for all streams, and one for each, which is said once the first is kept.
+        // What was taken of a load the first time is not stored a second time.
+        for _ in 0..WINDOWS {
+            let Verdict::Halve(said) = &verdict else { break };
+            let Some(window) = window(said, now()) else { break };
+            taken = taken.and(window);
+            verdict = self.push(load.partition, &moved(load, taken)).await;
         }
+        verdict
     }
 
     async fn push(&self, labels: &str, entries: &[u8]) -> Verdict {
@@ -67,10 +80,18 @@ impl Loki {
             header: self.tenant.as_deref().map(|tenant| (TENANT, tenant)),
         };
         match self.server.post(&message).await {
-            // It says how many entries it refused, not which; halves find them.
-            Ok(answer) => judge(&answer, Verdict::Halve).unwrap_or(Verdict::Delivered),
+            Ok(answer) => judge(&answer, unfit).unwrap_or(Verdict::Delivered),
             Err(trouble) => Verdict::Retry(trouble),
         }
+    }
+}
+
+/// What becomes of a load that Loki does not like. It says how many entries it refused, not which;
+/// halves find them.
+fn unfit(said: String) -> Verdict {
+    match said.contains(NO_METADATA) {
+        true => Verdict::Retry(Trouble::new(Cause::Address, said)),
+        false => Verdict::Halve(said),
     }
 }
 
@@ -142,6 +163,15 @@ mod tests {
             let expected = expected.map(|oldest| Window { oldest, newest: now });
             assert_eq!(window(said, now), expected, "{said}");
         }
+    }
+
+    #[test]
+    fn a_loki_that_takes_no_metadata_is_for_a_person_to_see_to_and_costs_no_record() {
+        let said = "answered 400 Bad Request: stream '{a=\"b\"}' includes structured metadata, but \
+                    this feature is disallowed. Please see `limits_config.structured_metadata`";
+        let Verdict::Retry(trouble) = unfit(said.to_owned()) else { panic!() };
+        assert!(trouble.cause.needs_a_person());
+        assert!(matches!(unfit("Max entry size exceeded".to_owned()), Verdict::Halve(_)));
     }
 
     #[test]

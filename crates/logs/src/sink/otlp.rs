@@ -105,8 +105,13 @@ mod tests {
 
     use super::super::tests::http_output;
     use super::*;
-    use crate::encode::otlp::proto::{PartialSuccess, Request, any_value};
+    use crate::encode::otlp::proto::{PartialSuccess, any_value};
+    use crate::encode::otlp::request::Request;
     use crate::encode::tests::{TIME, encoded};
+
+    fn text(text: &str) -> AnyValue {
+        AnyValue { value: Some(any_value::Value::Text(text.to_owned())) }
+    }
 
     fn of(status: u16, body: impl Into<Bytes>) -> Verdict {
         verdict(&Response::builder().status(status).body(body.into()).unwrap())
@@ -129,7 +134,7 @@ mod tests {
         assert_eq!(full.time_unix_nano, u64::try_from(TIME).unwrap());
         assert_eq!(full.observed_time_unix_nano, full.time_unix_nano + 1_000_000_000);
         assert_eq!((full.severity_number, &full.severity_text[..]), (9, "INFO"));
-        assert_eq!(full.body, Some(AnyValue::text("GET \"/\" done\n")));
+        assert_eq!(full.body, Some(text("GET \"/\" done\n")));
         assert_eq!(full.trace_id[..2], [0x4b, 0xf9]);
         assert_eq!(full.span_id[..2], [0x00, 0xf0]);
         let value = |name: &str| {
@@ -146,7 +151,7 @@ mod tests {
             any_value::Value::Text("0102030405060708090a0b0c0d0e0f10".to_owned())
         );
         assert_eq!((bare.time_unix_nano, bare.severity_number), (0, 0));
-        assert_eq!(bare.body, Some(AnyValue::text("hi")));
+        assert_eq!(bare.body, Some(text("hi")));
     }
 
     #[test]

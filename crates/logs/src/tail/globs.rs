@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use thiserror::Error;
 
+use super::names::{Packing, before_rotation};
+
 /// More folders of one source are not looked into.
 const FOLDERS: usize = 10_000;
 
@@ -78,6 +80,18 @@ impl Globs {
     /// Whether this path is left out on purpose.
     pub(super) fn excluded(&self, path: &Path) -> bool {
         self.exclude.is_match(path)
+    }
+
+    /// What lies in a folder and is not meant, but has a name that rotation gives to what is.
+    pub(super) fn rotated(&self, folder: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_rotated = |path: &PathBuf| {
+            let is_packed = Packing::of(path).is_some();
+            (is_packed || !self.mean(path))
+                && before_rotation(path).iter().any(|path| self.mean(path))
+        };
+        paths.filter(is_rotated).collect()
     }
 
     /// Looks for everything that matches now.

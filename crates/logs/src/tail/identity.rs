@@ -79,13 +79,6 @@ impl Mark {
         Ok(Self::of_file(file, self.end)?.as_ref() == Some(self))
     }
 
-    /// Whether the file, which may be shorter, begins as what was read did.
-    pub(super) fn fits_head(&self, file: &File) -> io::Result<bool> {
-        let mut head = [0; HEAD];
-        let head = head.get_mut(..usize::from(self.head_bytes)).unwrap_or_default();
-        Ok(read_full(file, 0, head)? == head.len() && crc32c::crc32c(head) == self.head)
-    }
-
     /// Whether `tail` are the bytes before `end`.
     pub(super) fn follows(&self, tail: &[u8]) -> bool {
         tail.len() == self.tail_bytes() && crc32c::crc32c(tail) == self.tail

@@ -1,5 +1,7 @@
 //! What a path leads to now, and what follows from that: files come, go, and are rotated.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +67,10 @@ impl Tail {
                 return;
             }
         };
+        if sight.is_none() {
+            // A link that leads nowhere yet.
+            self.follow_links(path);
+        }
         match (known, sight) {
             (None, None) => {}
             (Some(slot), None) => self.left(slot),
@@ -101,6 +107,9 @@ impl Tail {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
+            if !entry.moved && self.table.get(slot).is_some_and(|file| file.moved) {
+                self.put_between(&entry.path, slot);
+            }
             if entry.mark.end == 0 && !entry.moved {
                 // Nothing was read that could tell of a truncation.
                 self.adopt(entry.seen, &siblings(&entry.path));
@@ -129,6 +138,7 @@ impl Tail {
         let Some(file) = self.table.get(owner) else { return };
         if file.reached {
             if matches!(Sight::of(&file.path), Ok(Some(there)) if there.id == sight.id) {
+                self.table.link(sight.path.clone(), file.path.clone());
                 return;
             }
             self.table.leave(owner);
@@ -149,12 +159,14 @@ impl Tail {
             self.left(other);
         }
         let place = if sight.is_link { self.follow_links(&sight.path) } else { None };
-        let before = self.table.take_former(&sight.path).filter(|before| *before != slot);
+        let before = self.table.take_former(&sight.path);
         self.table.arrive(slot, sight.path.as_path().into(), place);
         if let Some(file) = self.table.get_mut(slot) {
             file.seen = unix_ms();
             (file.size, file.modified) = (sight.size, sight.modified);
-            file.after = file.after.or(before);
+        }
+        if let Some(before) = before {
+            self.table.precede(before, slot);
         }
         self.wake(slot);
     }
@@ -228,6 +240,14 @@ impl Tail {
                 self.look(&sibling.path);
             }
         }
+    }
+
+    /// Takes in what came and was rotated while this program did not run.
+    pub(super) fn adopt_since(&mut self, since: u64, folders: &BTreeSet<PathBuf>) {
+        let rotated = folders.iter().flat_map(|folder| self.globs.rotated(folder));
+        let mut sights: Vec<Sight> = rotated.filter_map(|path| Sight::of(&path).ok()?).collect();
+        sights.sort_by_key(|sight| Reverse(sight.modified));
+        self.adopt(since, &sights);
     }
 
     /// Looks for the rest of a file that was deleted or truncated: under another name, in the copy
@@ -314,11 +334,19 @@ impl Tail {
     pub(super) fn meet_strangers(&mut self) {
         while !self.strangers.is_empty() {
             let mut strangers = std::mem::take(&mut self.strangers);
-            strangers.sort_by_key(|sight| (!self.rotated.contains(&sight.path), sight.modified));
+            strangers.sort_by_cached_key(|sight| {
+                (!self.is_between(&sight.path), sight.modified, Reverse(sight.path.clone()))
+            });
             for sight in strangers {
                 self.meet(&sight.path);
             }
         }
+    }
+
+    /// Whether a path that was rotated led to what is here now.
+    fn is_between(&self, path: &Path) -> bool {
+        let mut before = before_rotation(path).into_iter();
+        self.rotated.contains(path) || before.any(|path| self.table.has_former(&path))
     }
 
     fn meet(&mut self, path: &Path) {
@@ -345,14 +373,8 @@ impl Tail {
                 return;
             }
         }
-        if let Some(since) = self.away_since
-            && !self.rotated.contains(path)
-        {
-            // Others may have had this path since we left.
-            self.adopt(since, &siblings(path));
-        }
-        let slot = self.begin(&sight, |_| {});
-        if let Some(slot) = slot.filter(|_| self.rotated.contains(path)) {
+        let is_between = self.is_between(path);
+        if let Some(slot) = self.begin(&sight, |_| {}).filter(|_| is_between) {
             originals.iter().for_each(|original| self.put_between(original, slot));
         }
     }
@@ -369,12 +391,11 @@ impl Tail {
     /// A rotated file is read after the one that had the path before, and before the one that has
     /// it, or will have it.
     fn put_between(&mut self, path: &Path, slot: Slot) {
-        let before = self.table.take_former(path).filter(|before| *before != slot);
-        if let Some(file) = self.table.get_mut(slot) {
-            file.after = file.after.or(before);
+        if let Some(before) = self.table.take_former(path) {
+            self.table.precede(before, slot);
         }
-        match self.table.at(path).and_then(|now| self.table.get_mut(now)) {
-            Some(now) => now.after = Some(slot),
+        match self.table.at(path) {
+            Some(now) => self.table.precede(slot, now),
             None => self.table.set_former(path, slot),
         }
     }
@@ -500,9 +521,7 @@ impl Tail {
         self.touch(fresh);
         let siblings = siblings(&origin);
         if self.recover(slot, &siblings) {
-            if let Some(file) = self.table.get_mut(fresh) {
-                file.after = Some(slot);
-            }
+            self.table.precede(slot, fresh);
         } else {
             self.end(slot);
         }
@@ -571,6 +590,6 @@ fn siblings(path: &Path) -> Vec<Sight> {
     let alike = names.filter(|name| name.as_encoded_bytes().starts_with(stem.as_encoded_bytes()));
     let paths = alike.map(|name| folder.join(name)).filter(|other| is_rotated(other, path));
     let mut siblings: Vec<Sight> = paths.filter_map(|path| Sight::of(&path).ok()?).collect();
-    siblings.sort_by_key(|sight| std::cmp::Reverse(sight.modified));
+    siblings.sort_by_key(|sight| Reverse(sight.modified));
     siblings
 }

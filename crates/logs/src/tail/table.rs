@@ -236,9 +236,29 @@ impl Table {
         self.former.remove(path)
     }
 
+    /// Whether the path led to another file before, and nobody came after it.
+    pub(super) fn has_former(&self, path: &Path) -> bool {
+        self.former.contains_key(path)
+    }
+
     /// Says who is read before what comes to this path.
     pub(super) fn set_former(&mut self, path: &Path, slot: Slot) {
         self.former.insert(path.into(), slot);
+    }
+
+    /// Says that one is read before another; the first that is said for a file counts. Two never
+    /// wait for each other.
+    pub(super) fn precede(&mut self, before: Slot, slot: Slot) {
+        let mut earlier = Some(before);
+        while let Some(other) = earlier {
+            if other == slot {
+                return;
+            }
+            earlier = self.files.get(&other).and_then(|file| file.after);
+        }
+        if let Some(file) = self.files.get_mut(&slot) {
+            file.after.get_or_insert(before);
+        }
     }
 
     /// Notes what lies on the way of a link.
@@ -256,11 +276,11 @@ impl Table {
         self.links.keys().filter_map(|hop| hop.parent())
     }
 
-    /// Forgets the links of paths that lead to nobody.
-    pub(super) fn prune_links(&mut self) {
+    /// Forgets the links of paths that are not meant any more.
+    pub(super) fn prune_links(&mut self, meant: &BTreeSet<PathBuf>) {
         let paths = &self.paths;
         self.links.retain(|_, from| {
-            from.retain(|path| paths.contains_key(path));
+            from.retain(|path| paths.contains_key(path) || meant.contains(&**path));
             !from.is_empty()
         });
     }

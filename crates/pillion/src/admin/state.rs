@@ -17,7 +17,8 @@ use crate::run::ConfigView;
 type Page = fn(&View) -> Value;
 
 /// Path, line on the index page, page. Envoy's names are there for the tools that know them.
-const PAGES: [(&str, &str, Page); 8] = [
+const PAGES: [(&str, &str, Page); 9] = [
+    ("/logs", "where each source and sink of the logs role stands", logs),
     ("/upstreams", "upstreams and their endpoints with live state", upstreams),
     ("/clusters", "the same as /upstreams", upstreams),
     ("/routes", "the routes in force, in order", routes),
@@ -42,6 +43,10 @@ pub(super) fn add(mut routes: Routes, view: &Arc<View>) -> Routes {
         let view = config.borrow().clone();
         async move { config_page(&request, &view) }
     })
+}
+
+fn logs(view: &View) -> Value {
+    serde_json::to_value(view.sidecar.logs.current()).unwrap_or_default()
 }
 
 fn upstreams(view: &View) -> Value {

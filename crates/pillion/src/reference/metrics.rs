@@ -20,6 +20,7 @@ pub(super) fn page() -> String {
     let all = [
         crate::metrics::ALL,
         pillion_proxy::metrics::ALL,
+        pillion_logs::status::METRICS,
         pillion_runtime::METRICS,
         pillion_secrets::METRICS,
     ];

@@ -93,14 +93,14 @@ impl Life {
         signals: Signals,
         loaded: Loaded,
         source: Source,
-        outputs: AppOutputs,
+        (outputs, service): (AppOutputs, Option<String>),
     ) -> Self {
         let reloads = Reloads::new(loaded, source, &sidecar.registry);
         let app_view = watch::Sender::new(given_app(&reloads.settings().app));
         let (orders, received) = mpsc::channel(ORDERS);
         let (control, role_orders) = AppControl::new();
-        let mut roles =
-            Roles::new(outputs, control, reloads.supervises(), &sidecar.registry);
+        let supervised = reloads.supervises();
+        let mut roles = Roles::new(outputs, service, control, supervised, &sidecar.registry);
         roles.apply(&reloads.loaded().roles, &sidecar, Deadline::now());
         let admin = sidecar.admin.take().map(|bound| {
             let view = admin::View {

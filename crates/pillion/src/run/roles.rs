@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use pillion_logs::enrich::Defaults;
 use pillion_model::settings::Roles as Settings;
 use pillion_runtime::board::AppControl;
 use pillion_runtime::metrics::Registry;
@@ -20,6 +21,7 @@ pub(crate) struct Roles {
     logs: Slot<pillion_model::logs::Logs>,
     secrets: Slot<pillion_model::secrets::Secrets>,
     outputs: Arc<AppOutputs>,
+    defaults: Defaults,
     app: AppControl,
     supervised: bool,
     secrets_status: pillion_secrets::Status,
@@ -29,22 +31,21 @@ pub(crate) struct Roles {
 struct Slot<T>(Option<(Role, watch::Sender<Arc<T>>)>);
 
 impl Roles {
-    /// No role runs yet. `outputs` are those that [`captured`] asked for; `supervised` says whether
-    /// there will be an app that is started by us.
+    /// No role runs yet. `outputs` are those that [`captured`] asked for; `service` is what the app
+    /// is called where nothing else is configured; `supervised` says whether there will be an app
+    /// that is started by us.
     pub(super) fn new(
         outputs: AppOutputs,
+        service: Option<String>,
         app: AppControl,
         supervised: bool,
         registry: &Registry,
     ) -> Self {
-        Self {
-            logs: Slot(None),
-            secrets: Slot(None),
-            outputs: Arc::new(outputs),
-            app,
-            supervised,
-            secrets_status: pillion_secrets::Status::new(registry),
-        }
+        let defaults = Defaults { host: host_name(), service };
+        let outputs = Arc::new(outputs);
+        let (logs, secrets) = (Slot(None), Slot(None));
+        let secrets_status = pillion_secrets::Status::new(registry);
+        Self { logs, secrets, outputs, defaults, app, supervised, secrets_status }
     }
 
     /// What the secrets role does, for the admin interface.
@@ -55,41 +56,55 @@ impl Roles {
     /// Starts, changes and ends roles, so that they are as these settings say. A role that is no
     /// longer named ends at its ease: what it has is delivered until `deadline`.
     pub(super) fn apply(&mut self, settings: &Settings, sidecar: &Sidecar, deadline: Instant) {
-        let registry = &sidecar.registry;
-        let (board, app) = (&sidecar.board, &self.app);
-        let lifecycle = &sidecar.lifecycle;
-        let (supervised, status) = (self.supervised, &self.secrets_status);
-        let started = self.secrets.apply(
-            "secrets",
-            settings.secrets.as_ref(),
-            registry,
-            deadline,
-            |settings| {
-                let context = pillion_secrets::Context {
-                    settings,
-                    board: board.clone(),
-                    app: app.clone(),
-                    supervised,
-                    lifecycle: lifecycle.clone(),
-                    registry: registry.clone(),
-                    status: status.clone(),
-                };
-                move |stop| pillion_secrets::run(context.clone(), stop)
-            },
-        );
+        let started = self.apply_secrets(settings, sidecar, deadline);
         said("secrets", started);
-        let outputs = &self.outputs;
-        let started =
-            self.logs.apply("logs", settings.logs.as_ref(), registry, deadline, |settings| {
-                let context = pillion_logs::Context {
-                    settings,
-                    board: board.clone(),
-                    registry: registry.clone(),
-                    outputs: outputs.clone(),
-                };
-                move |stop| pillion_logs::run(context.clone(), stop)
-            });
+        let started = self.apply_logs(settings, sidecar, deadline);
         said("logs", started);
+    }
+
+    fn apply_secrets(
+        &mut self,
+        settings: &Settings,
+        sidecar: &Sidecar,
+        deadline: Instant,
+    ) -> io::Result<()> {
+        let (app, supervised, status) = (&self.app, self.supervised, &self.secrets_status);
+        let make = |settings| {
+            let context = pillion_secrets::Context {
+                settings,
+                board: sidecar.board.clone(),
+                app: app.clone(),
+                supervised,
+                lifecycle: sidecar.lifecycle.clone(),
+                registry: sidecar.registry.clone(),
+                status: status.clone(),
+            };
+            move |stop| pillion_secrets::run(context.clone(), stop)
+        };
+        let registry = &sidecar.registry;
+        self.secrets.apply("secrets", settings.secrets.as_ref(), registry, deadline, make)
+    }
+
+    fn apply_logs(
+        &mut self,
+        settings: &Settings,
+        sidecar: &Sidecar,
+        deadline: Instant,
+    ) -> io::Result<()> {
+        let (outputs, defaults) = (&self.outputs, &self.defaults);
+        let make = |settings| {
+            let context = pillion_logs::Context {
+                settings,
+                board: sidecar.board.clone(),
+                defaults: defaults.clone(),
+                status: sidecar.logs.clone(),
+                outputs: outputs.clone(),
+                once: false,
+            };
+            move |stop| pillion_logs::run(context.clone(), stop)
+        };
+        let registry = &sidecar.registry;
+        self.logs.apply("logs", settings.logs.as_ref(), registry, deadline, make)
     }
 
     /// Ends all of them: secrets first, which may have something to log.
@@ -134,6 +149,12 @@ impl<T: Send + Sync + 'static> Slot<T> {
             role.ended().await;
         }
     }
+}
+
+/// The name of this machine or pod; empty where it has none.
+pub(crate) fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// A role that cannot be started takes nobody with it.

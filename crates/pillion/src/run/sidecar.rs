@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use pillion_logs::status::StatusBoard;
 use pillion_model::config::Loaded;
 use pillion_model::settings::{Address, Listen, Settings};
 use pillion_model::snapshot::Direction;
@@ -36,6 +37,8 @@ pub(crate) struct Sidecar {
     pub(crate) access_log: AccessLog,
     /// Every metric.
     pub(crate) registry: Registry,
+    /// How the logs role stands.
+    pub(crate) logs: StatusBoard,
     /// What roles tell each other.
     pub(crate) board: Board,
     /// How far it is in its life.
@@ -69,6 +72,7 @@ impl Sidecar {
         let settings = &loaded.settings;
         let registry = Registry::new(metrics::SERIES_LIMIT);
         let board = Board::default();
+        let logs = StatusBoard::new(&registry);
         let build =
             Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT") };
         cost::register(&registry, build, SystemTime::now());
@@ -100,6 +104,7 @@ impl Sidecar {
             proxy: Arc::new(proxy),
             access_log,
             registry,
+            logs,
             board,
             lifecycle,
             addresses,

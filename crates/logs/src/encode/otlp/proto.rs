@@ -89,11 +89,6 @@ pub(crate) struct PartialSuccess {
 }
 
 impl AnyValue {
-    /// Text.
-    pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self { value: Some(any_value::Value::Text(text.into())) }
-    }
-
     /// The value of JSON; null is a value without content.
     pub(crate) fn from_json(json: Json) -> Self {
         use any_value::Value;
@@ -125,54 +120,3 @@ impl KeyValue {
         Self { key: key.into(), value: Some(value) }
     }
 }
-
-/// What a receiver reads; we write it without these.
-#[cfg(test)]
-mod request {
-    use super::{AnyValue, KeyValue, Message, Resource, Scope};
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Request {
-        #[prost(message, repeated, tag = "1")]
-        pub(crate) resource_logs: Vec<ResourceLogs>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct ResourceLogs {
-        #[prost(message, optional, tag = "1")]
-        pub(crate) resource: Option<Resource>,
-        #[prost(message, repeated, tag = "2")]
-        pub(crate) scope_logs: Vec<ScopeLogs>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct ScopeLogs {
-        #[prost(message, optional, tag = "1")]
-        pub(crate) scope: Option<Scope>,
-        #[prost(message, repeated, tag = "2")]
-        pub(crate) log_records: Vec<LogRecord>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct LogRecord {
-        #[prost(fixed64, tag = "1")]
-        pub(crate) time_unix_nano: u64,
-        #[prost(int32, tag = "2")]
-        pub(crate) severity_number: i32,
-        #[prost(string, tag = "3")]
-        pub(crate) severity_text: String,
-        #[prost(message, optional, tag = "5")]
-        pub(crate) body: Option<AnyValue>,
-        #[prost(message, repeated, tag = "6")]
-        pub(crate) attributes: Vec<KeyValue>,
-        #[prost(bytes = "vec", tag = "9")]
-        pub(crate) trace_id: Vec<u8>,
-        #[prost(bytes = "vec", tag = "10")]
-        pub(crate) span_id: Vec<u8>,
-        #[prost(fixed64, tag = "11")]
-        pub(crate) observed_time_unix_nano: u64,
-    }
-}
-
-#[cfg(test)]
-pub(crate) use request::Request;

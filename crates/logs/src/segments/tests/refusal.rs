@@ -1,45 +1,7 @@
 //! Disks that are full, read-only, or in the way: real ones.
 
-use std::process::Command;
-
-use nix::sched::{CloneFlags, unshare};
-
 use super::*;
-
-/// A small file system that only this thread, and what it starts, can see.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(folder: &Path, size: &str) -> Self {
-        unshare(CloneFlags::CLONE_NEWNS).expect("this test mounts a tmpfs: run it as root");
-        mount(["--make-rprivate".as_ref(), Path::new("/")]);
-        let size = format!("size={size}");
-        mount([
-            "-t".as_ref(),
-            "tmpfs".as_ref(),
-            "-o".as_ref(),
-            size.as_ref(),
-            "none".as_ref(),
-            folder,
-        ]);
-        Self(folder.to_owned())
-    }
-
-    fn remount(&self, how: &str) {
-        mount(["-o".as_ref(), format!("remount,{how}").as_ref(), &*self.0]);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
-    }
-}
-
-fn mount<const N: usize>(arguments: [&Path; N]) {
-    let mounted = Command::new("mount").args(arguments).status().unwrap();
-    assert!(mounted.success(), "mount {arguments:?}");
-}
+use crate::small_disk::{SmallDisk, mount};
 
 /// Appends until the system refuses; says why, and which was refused.
 fn until_refused(segments: &mut Segments, mut id: u64) -> (io::ErrorKind, u64) {
@@ -55,7 +17,7 @@ fn until_refused(segments: &mut Segments, mut id: u64) -> (io::ErrorKind, u64) {
 #[test]
 fn a_full_disk_refuses_whole_batches_and_takes_more_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(folder.path(), "600k");
+    let disk = SmallDisk::mount(folder.path(), "600k");
     let ballast = disk.0.join("ballast");
     fs::write(&ballast, vec![0; 200 << 10]).unwrap();
     let mut segments = open(&disk.0.join("sink"));
@@ -82,7 +44,7 @@ fn a_full_disk_refuses_whole_batches_and_takes_more_when_there_is_room() {
 #[test]
 fn what_is_done_makes_room_on_a_full_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(folder.path(), "600k");
+    let disk = SmallDisk::mount(folder.path(), "600k");
     let mut segments = open(&disk.0);
     let mut seen = Vec::new();
     let mut next = 0;
@@ -101,7 +63,7 @@ fn what_is_done_makes_room_on_a_full_disk() {
 #[test]
 fn a_disk_that_is_read_only_at_the_start_is_an_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(folder.path(), "1m");
+    let disk = SmallDisk::mount(folder.path(), "1m");
     let sink = disk.0.join("sink");
     fill(&mut open(&sink), 0..3, 100);
     disk.remount("ro");
@@ -114,7 +76,7 @@ fn a_disk_that_is_read_only_at_the_start_is_an_error_and_loses_nothing() {
 #[test]
 fn a_disk_that_becomes_read_only_refuses_batches_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(folder.path(), "2m");
+    let disk = SmallDisk::mount(folder.path(), "2m");
     let sink = disk.0.join("sink");
     let mut segments = open(&sink);
     fill(&mut segments, 0..30, 10_000);
