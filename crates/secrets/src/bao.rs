@@ -116,6 +116,11 @@ impl Bao {
         &self.0.server
     }
 
+    /// What requests of others are passed on with.
+    pub(crate) fn client(&self) -> Client {
+        self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many requests were sent so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -336,7 +341,7 @@ impl Bao {
 
     async fn ask(&self, call: Call<'_>) -> Result<Answer, Trouble> {
         let request = call.request(self.0.server.namespace.as_deref())?;
-        let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = self.client();
         // It is never closed: an error cannot be, and would let the request through.
         let _place = self.0.places.acquire().await;
         // Relaxed: as in `requests`.

@@ -2,6 +2,7 @@
 //! of files. They meet in values: a set looks at what it is made of, and whoever changes one of
 //! these says so. Everything is on one thread.
 
+mod api;
 mod config;
 mod configs;
 mod connection;
@@ -11,6 +12,7 @@ mod ledger;
 mod plan;
 mod secret;
 mod set;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ use connection::Connection;
 use environment::EnvironmentTask;
 use inputs::Catalog;
 use set::SetTask;
+use vault::Vault;
 
 /// The condition that the supervised app is ready.
 const APP: &str = "app";
@@ -88,6 +91,7 @@ pub(crate) struct Engine {
     retry: Option<SystemTime>,
     sets: BTreeMap<Arc<str>, Set>,
     environment: Option<(watch::Sender<environment::Order>, JoinHandle<()>)>,
+    api: Option<api::Running>,
     readiness: watch::Sender<Readiness>,
     watching: JoinHandle<()>,
 }
@@ -124,6 +128,7 @@ impl Engine {
             retry: None,
             sets: BTreeMap::new(),
             environment: None,
+            api: None,
             readiness,
             watching,
         }
@@ -137,7 +142,7 @@ impl Engine {
     /// Does what the settings say now. What they have in common with the last ones goes on.
     pub(crate) fn apply(&mut self, settings: Arc<Secrets>) {
         // The old connection, until everything has gone over to the new one.
-        let before = self.connect(settings.server.as_ref());
+        let before = self.connect(&settings);
         self.settings = settings;
         let catalog = Rc::new(Catalog {
             connection: self.connection.clone(),
@@ -149,12 +154,14 @@ impl Engine {
             self.keep(set, &catalog);
         }
         self.keep_environment(&catalog);
+        self.keep_api();
         self.readiness.send_replace(self.settings.readiness);
         drop(before);
     }
 
     /// Makes the client, if the server is another one or could not be set up. Returns the old one.
-    fn connect(&mut self, server: Option<&Server>) -> Option<Rc<Connection>> {
+    fn connect(&mut self, settings: &Secrets) -> Option<Rc<Connection>> {
+        let server = settings.server.as_ref();
         if server == self.server.as_ref() && self.retry.is_none() {
             return None;
         }
@@ -164,7 +171,8 @@ impl Engine {
             self.house.status.server(None);
             return before;
         };
-        match Connection::new(server, self.house.clone()) {
+        let vault = Rc::new(Vault::open(settings.cache.as_ref()));
+        match Connection::new(server, vault, self.house.clone()) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.failures = 0;
@@ -232,10 +240,24 @@ impl Engine {
         }
     }
 
+    fn keep_api(&mut self) {
+        let (Some(wanted), Some(connection)) = (&self.settings.api, &self.connection) else {
+            self.api = None;
+            return;
+        };
+        let server = self.server.as_ref();
+        let is_there = |api: &api::Running| server.is_some_and(|server| api.is_for(wanted, server));
+        if !self.api.as_ref().is_some_and(is_there) {
+            let before = self.api.take();
+            self.api = Some(api::Running::start(wanted.clone(), connection, before));
+        }
+    }
+
     /// Ends everything: transactions that are under way are finished, leases revoked if that is
     /// configured, up to `deadline`. Files stay where they are.
     pub(crate) async fn end(mut self, deadline: Instant) {
         self.watching.abort();
+        self.api = None;
         for set in self.sets.values() {
             set.orders.send_replace(set::Order::End);
         }

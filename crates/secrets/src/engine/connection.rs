@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use pillion_client::Client;
 use pillion_model::secrets::{SecretSource, Server};
 use pillion_runtime::say;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use super::House;
 use super::ledger::Ledger;
 use super::secret::{Claim, Keeper, Shown, Value};
+use super::vault::Vault;
 use crate::bao::{Bao, SetupError};
 use crate::broker::Broker;
 use crate::fetched::Lease;
@@ -22,6 +24,7 @@ use crate::status::ServerState;
 
 /// A connection to one server.
 pub(super) struct Connection {
+    bao: Bao,
     bank: Rc<Bank>,
     secrets: RefCell<BTreeMap<String, Weak<Shown>>>,
     keepers: RefCell<JoinSet<()>>,
@@ -35,14 +38,15 @@ pub(super) struct Bank {
     pub(super) broker: Broker,
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
-    /// Ends old sessions.
-    releasing: JoinHandle<()>,
+    pub(super) vault: Rc<Vault>,
+    /// They end old sessions, and save what is kept for the next start.
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Drop for Bank {
     fn drop(&mut self) {
-        // It has the last end of what keeps our tokens alive, which ends with it.
-        self.releasing.abort();
+        // They have the last ends of what keeps our tokens alive, which ends with them.
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -51,9 +55,13 @@ impl Connection {
     ///
     /// # Errors
     /// The client cannot be made: a URL or file is not what it should be.
-    pub(super) fn new(server: &Server, house: Rc<House>) -> Result<Rc<Self>, SetupError> {
+    pub(super) fn new(
+        server: &Server,
+        vault: Rc<Vault>,
+        house: Rc<House>,
+    ) -> Result<Rc<Self>, SetupError> {
         let bao = Bao::new(server)?;
-        let (tokens, keeping) = Tokens::new(bao.clone(), None);
+        let (tokens, keeping) = Tokens::new(bao.clone(), vault.session(SystemTime::now()));
         house.status.server(Some(ServerState {
             url: server.url.clone(),
             bao: Some(bao.clone()),
@@ -63,13 +71,31 @@ impl Connection {
         spawn_local(keeping.run());
         let ledger = Rc::<Ledger>::default();
         let releasing = spawn_local(ledger.clone().run(tokens.clone()));
+        let saving = spawn_local(vault.clone().run(tokens.clone()));
         spawn_local(follow(tokens.clone(), house.clone(), server.url.clone()));
         Ok(Rc::new(Self {
-            bank: Rc::new(Bank { broker: Broker::new(bao, tokens), house, ledger, releasing }),
+            bank: Rc::new(Bank {
+                broker: Broker::new(bao.clone(), tokens),
+                house,
+                ledger,
+                vault,
+                tasks: [releasing, saving],
+            }),
+            bao,
             secrets: RefCell::default(),
             keepers: RefCell::default(),
             revoke: watch::Sender::new(false),
         }))
+    }
+
+    /// What passes requests of others on, and how the server is configured.
+    pub(super) fn client(&self) -> (Client, Server) {
+        (self.bao.client(), self.bao.server().clone())
+    }
+
+    /// Our tokens.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.bank.broker.tokens().clone()
     }
 
     /// The values of a secret, as they change. All who want the same get the same.

@@ -22,7 +22,10 @@ use crate::clock::until;
 use crate::fetched::{Fetched, Lease};
 use crate::lease::{Due, Life, Step};
 use crate::metrics::{FETCHES, RENEWALS, REVOCATIONS};
-use crate::session::Sessions;
+use crate::session::{SessionId, Sessions};
+
+/// A server that has not answered for so long is away: what was kept from the last process is used.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a secret is now, and the right to use it.
 #[derive(Clone, Debug)]
@@ -65,6 +68,7 @@ pub(super) struct Keeper {
     count: u64,
     /// While there is nothing yet: when it is tried again.
     retry: SystemTime,
+    began: SystemTime,
 }
 
 /// One lease, or values without one.
@@ -96,6 +100,7 @@ impl Keeper {
             let_go: Rc::default(),
             count: 0,
             retry: SystemTime::now(),
+            began: SystemTime::now(),
         }
     }
 
@@ -181,6 +186,7 @@ impl Keeper {
                 }
                 if let Some(newest) = &mut self.newest {
                     newest.learn(renewed);
+                    self.bank.vault.keep(&self.source, &newest.fetched, newest.life.ends());
                 }
             }
         }
@@ -231,7 +237,31 @@ impl Keeper {
         let now = SystemTime::now();
         match &mut self.newest {
             Some(newest) => newest.life.failed(now, failure.wait),
-            None => self.retry = now.checked_add(failure.wait).unwrap_or(now),
+            None => {
+                self.retry = now.checked_add(failure.wait).unwrap_or(now);
+                if now.duration_since(self.began).is_ok_and(|waited| waited > PATIENCE) {
+                    self.restore(&failure.error.trouble, now);
+                }
+            }
+        }
+    }
+
+    /// The server is away: what the last process knew is better than nothing.
+    fn restore(&mut self, trouble: &Trouble, now: SystemTime) {
+        let is_away = trouble.is_of_the_server() || matches!(trouble, Trouble::NoAnswer(_));
+        let kept = self.bank.vault.restore(&self.source, now).filter(|_| is_away);
+        if let Some(fetched) = kept {
+            let name = &self.source.name;
+            say!(Warn, "a secret comes from the sealed cache, as the server is away", secret = name);
+            let error = self.bank.house.status.read(|state| {
+                state.secrets.get(name).map(|secret| (secret.failing_since, secret.error.clone()))
+            });
+            self.replace(Held { fetched: Arc::new(fetched), session: SessionId(0) });
+            // It is as stale as before.
+            if let Some(error) = error {
+                let name = &self.source.name;
+                self.bank.house.status.secret(name, |it| (it.failing_since, it.error) = error);
+            }
         }
     }
 
@@ -264,6 +294,7 @@ impl Keeper {
             generation = self.count,
             lease = fetched.lease.as_ref().map_or("none", |lease| lease.id.as_str())
         );
+        self.bank.vault.keep(&self.source, &fetched, None);
         self.old.extend(self.newest.replace(generation).filter(Generation::is_leased));
         shown.send_replace(Some(Value { fetched, generation: self.count, claim }));
         self.bank.house.news();
@@ -290,6 +321,7 @@ impl Keeper {
             return;
         }
         self.bank.house.status.change(|state| drop(state.secrets.remove(&self.source.name)));
+        self.bank.vault.forget(&self.source);
         self.old.extend(self.newest.take().filter(Generation::is_leased));
     }
 
