@@ -18,6 +18,7 @@ mod reference;
 mod reload;
 mod retries;
 mod run;
+mod secrets;
 mod smuggling;
 mod stream;
 mod tunnels;
