@@ -36,7 +36,7 @@ impl Bed {
     pub(crate) fn server_at(&self, url: &str) -> String {
         format!(
             "server: {{url: \"{url}\", auth: {{method: token_file, file: {}}}, backoff: 50ms, \
-             backoff_max: 400ms, renew_at: 0.5, timeout: 5s}}",
+             backoff_max: 400ms, renew_at: 50%, timeout: 5s}}",
             self.path("token").display()
         )
     }

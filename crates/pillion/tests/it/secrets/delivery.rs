@@ -8,15 +8,6 @@ use serde_json::{Value, json};
 use super::bed::Bed;
 use crate::pillion;
 
-/// An app that listens nowhere, and notes a variable whenever it starts.
-fn app(bed: &Bed, variable: &str) -> [String; 3] {
-    let script = format!(
-        "echo \"$@{variable}\" | tr -d '$$' >> {0}; echo started; exec sleep 1000",
-        bed.path("starts").display()
-    );
-    ["sh".to_owned(), "-c".to_owned(), script.replace("$$", "$")]
-}
-
 #[test]
 fn the_app_starts_with_its_secrets_and_none_is_ever_shown() {
     let bed = Bed::new();
@@ -181,19 +172,22 @@ fn a_start_while_the_server_is_away_uses_the_sealed_cache() {
 }
 
 #[test]
-fn a_variable_that_the_app_does_not_start_with_is_taken_back() {
+fn without_restart_the_app_goes_on_with_what_it_has() {
     let bed = Bed::new();
     bed.bao.put_secret("db", &json!({"a": "good"}));
     let config = format!(
-        "app: {{ready: /}}\nsecrets:\n  {}\n  secrets: {{db: {{path: secret/db, interval: 100ms}}}}\n  \
-         environment: {{variables: {{VALUE: {{secret: db, key: a}}}}}}\n",
+        "secrets:\n  {}\n  secrets: {{db: {{path: secret/db, interval: 100ms}}}}\n  environment: \
+         {{variables: {{VALUE: {{secret: db, key: a}}}}}}\n",
         bed.server()
     );
-    let started = app(&bed, "VALUE");
-    let pillion = pillion().arg("--inbound").arg("off").config(config).app(started).start_ready();
+    let script = format!("echo \"$VALUE\" >> {}; exec sleep 1000", bed.path("starts").display());
+    let pillion = pillion().arg("--inbound").arg("off").config(config).app(["sh", "-c", &script]);
+    let pillion = pillion.start_ready();
     eventually("the start", || bed.read("starts") == "good\n");
     bed.bao.put_secret("db", &json!({"a": "better"}));
-    // Without `restart`, the app goes on with what it has, and its next start has the new value.
     pillion.wait_for_metric("pillion_secrets_version{secret=\"db\"}", 2.0);
+    let settled =
+        "pillion_secrets_transactions_total{set=\"the environment\",outcome=\"settled\"}";
+    pillion.wait_for_metric(settled, 2.0);
     assert_eq!(bed.read("starts"), "good\n");
 }
