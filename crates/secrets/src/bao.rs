@@ -47,6 +47,8 @@ struct Inner {
     client: Mutex<Client>,
     places: Semaphore,
     mounts: Mounts,
+    /// Held while one asks what is mounted: at the start, all secrets want to know the same.
+    asking: tokio::sync::Mutex<()>,
     requests: AtomicU64,
 }
 
@@ -106,6 +108,7 @@ impl Bao {
             client,
             places: Semaphore::new(AT_ONCE),
             mounts: Mounts::default(),
+            asking: tokio::sync::Mutex::default(),
             requests: AtomicU64::new(0),
         })))
     }
@@ -257,7 +260,13 @@ impl Bao {
     async fn versioned(&self, token: &Secret, path: &str) -> Result<Option<Versioned>, Error> {
         let known = match self.0.mounts.of(path) {
             Some(known) => known,
-            None => self.look_up_mount(token, path).await?,
+            None => {
+                let _asking = self.0.asking.lock().await;
+                match self.0.mounts.of(path) {
+                    Some(known) => known,
+                    None => self.look_up_mount(token, path).await?,
+                }
+            }
         };
         let (mount, engine) = known;
         Ok(match engine {
