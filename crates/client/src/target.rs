@@ -103,3 +103,41 @@ impl fmt::Display for Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_shown_as_it_was_written_without_a_slash_at_its_end() {
+        for (text, shown, is_tls) in [
+            ("http://127.0.0.1:8200", "http://127.0.0.1:8200", false),
+            ("https://bao/", "https://bao", true),
+            ("https://bao:8200/base/", "https://bao:8200/base", true),
+            ("http://[::1]:80/a/b", "http://[::1]:80/a/b", false),
+            ("unix:/run/bao.sock", "unix:/run/bao.sock", false),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!((target.to_string().as_str(), target.is_tls()), (shown, is_tls));
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_says_why_and_shows_no_password() {
+        for (text, reason) in [
+            ("", "it does not follow RFC 3986"),
+            ("bao:8200", "it has no scheme"),
+            ("/v1", "it has no scheme"),
+            ("ftp://bao", "its scheme is neither http nor https"),
+            ("http://jane:hunter2@bao", "credentials do not belong into a URL"),
+            ("http://jane:hunter2@bao/?a", "credentials do not belong into a URL"),
+            ("ftp://jane:hunter2@bao", "its scheme is neither http nor https"),
+            ("http://bao?a=b", "it has a query"),
+            ("unix:run/bao.sock", "the path of a socket begins with a slash"),
+        ] {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(error.contains(&format!(": {reason}; write http://HOST")), "{text}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use crate::receipt::Receipt;
 use crate::record::UnixNanos;
 
 /// Records of one sink and one partition, encoded one after another.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     /// What has to travel apart from the rest: a Loki stream's labels, an index. Empty for most.
     pub partition: Arc<str>,
@@ -18,7 +18,7 @@ pub struct Batch {
     pub ends: Vec<u32>,
     /// When the first of them was read.
     pub oldest: UnixNanos,
-    /// What is given back once all of it is delivered; empty for a batch from the disk.
+    /// What is given back once all of it is delivered.
     pub receipts: Vec<Receipt>,
     /// What it takes of the budget; `None` for one from the disk, which the queue bounds.
     pub charge: Option<Charge>,
@@ -34,6 +34,12 @@ impl Batch {
             start = end;
             record
         })
+    }
+
+    /// The bytes that it takes in memory, near enough for a budget.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<u32>()
     }
 
     /// How old its first record is.

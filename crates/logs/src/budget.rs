@@ -50,6 +50,11 @@ impl Budget {
         }
     }
 
+    /// Waits until there is room for at least a byte.
+    pub async fn room(&self) {
+        drop(self.take(1).await);
+    }
+
     /// Takes bytes that are there already, such as what an encoding adds. The budget may be
     /// exceeded by that; nothing new is let in until it is not.
     #[must_use]

@@ -6,7 +6,29 @@
 //! clone of the receipt; a delivered batch gives its receipts back; and when all of a chunk's are
 //! back, the source's position moves.
 
+pub mod assemble;
 pub mod batch;
+pub mod batcher;
 pub mod budget;
+pub mod decode;
+pub mod deliver;
+pub mod encode;
+pub mod lines;
+mod multiline;
+pub mod parse;
 pub mod receipt;
 pub mod record;
+mod role;
+pub mod sink;
+pub mod tail;
+
+pub use role::{Context, Error, run};
+pub mod dead_letters;
+pub mod fsck;
+pub mod queue;
+pub mod receipt;
+pub mod record;
+pub mod segments;
+pub mod tally;
+pub mod redact;
+mod tokens;

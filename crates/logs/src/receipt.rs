@@ -44,7 +44,8 @@ impl Ledger {
         Self(Rc::new(RefCell::new(Inner { position, first: 0, pieces: VecDeque::new() })))
     }
 
-    /// Hands on everything up to `end`, which follows what was handed on before.
+    /// Hands on everything up to `end`, which follows what was handed on before; 0 for a piece that
+    /// is still empty, see [`Receipt::extend`].
     #[must_use]
     pub fn hand_on(&self, end: u64) -> Receipt {
         let mut inner = self.0.borrow_mut();
@@ -73,7 +74,7 @@ impl Ledger {
             *done = true;
         }
         while let Some((end, true)) = inner.pieces.front().copied() {
-            inner.position = end;
+            inner.position = end.max(inner.position);
             inner.first += 1;
             inner.pieces.pop_front();
         }
@@ -84,6 +85,17 @@ impl Receipt {
     /// Says that this part is done: delivered, kept for certain, or dropped on purpose.
     pub fn done(mut self) {
         self.done = true;
+    }
+
+    /// Moves the end of the piece further on: more of the stream was found to belong to it. Only for
+    /// the last piece that was handed on.
+    pub fn extend(&self, end: u64) {
+        let mut inner = self.piece.ledger.0.borrow_mut();
+        let at = self.piece.number.saturating_sub(inner.first);
+        let piece = usize::try_from(at).ok().and_then(|at| inner.pieces.get_mut(at));
+        if let Some((old, _)) = piece {
+            *old = end.max(*old);
+        }
     }
 
     /// Whether both stand for the same piece.
@@ -141,6 +153,18 @@ mod tests {
         assert_eq!(ledger.position(), 0);
         part.done();
         assert_eq!(ledger.position(), 10);
+    }
+
+    #[test]
+    fn a_piece_may_grow_until_it_is_done() {
+        let ledger = Ledger::new(5);
+        let piece = ledger.hand_on(5);
+        let part = piece.clone();
+        piece.extend(9);
+        piece.done();
+        assert_eq!(ledger.position(), 5);
+        part.done();
+        assert_eq!(ledger.position(), 9);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use crate::parse::json;
+
 /// Nanoseconds since the start of 1970, UTC.
 pub type UnixNanos = i64;
 
@@ -45,6 +47,27 @@ pub enum Value<'a> {
 impl Default for Value<'_> {
     fn default() -> Self {
         Self::Text(Cow::Borrowed(""))
+    }
+}
+
+impl<'a> Value<'a> {
+    /// What it says: a JSON string without quotes and escapes, everything else as it was written.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Json(written) => json::text(written),
+        }
+    }
+
+    /// As [`Value::text`], for as long as the value lives.
+    #[must_use]
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Json(Cow::Borrowed(written)) => json::text(written),
+            Self::Json(Cow::Owned(written)) => Cow::Owned(json::text(&written).into_owned()),
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use serde_json::Value;
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
 pub use reference::reference;
-pub use text::{Fault, ListenAddress, UpstreamUrl};
+pub use text::{Fault, FileGlob, FilePath, ListenAddress, LogSink, UpstreamUrl};
 
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Roles, Settings};
 use crate::snapshot::{Snapshot, UpstreamProtocol};
 use diagnostic::Problems;
 use nearest::nearest;
@@ -49,6 +49,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What is swapped whole on a reload.
     pub snapshot: Snapshot,
+    /// What the roles beside the proxy do.
+    pub roles: Roles,
     /// Everything as it is in force, flags and defaults filled in.
     pub effective: raw::Config,
     /// What somebody wrote, in the file or on the command line: the rest of `effective` is default.
@@ -158,6 +160,42 @@ pub fn forward_proxy(
     finish(written, &overrides, Problems::new(NO_FILE, ""))
 }
 
+/// A shipper in one line: what it reads, and where that goes.
+#[derive(Clone, Debug)]
+pub struct Ship {
+    /// Which files.
+    pub files: Vec<FileGlob>,
+    /// Formats of their lines.
+    pub parse: Vec<raw::logs::LineFormat>,
+    /// Where records go.
+    pub to: LogSink,
+    /// Folder for positions, disk buffer and dead letters.
+    pub state: Option<FilePath>,
+    /// How bodies are compressed.
+    pub compress: Option<raw::logs::Compression>,
+}
+
+/// The configuration of a shipper in one line: the logs role alone, with one source and one sink.
+pub fn ship(ship: &Ship) -> Result<Loaded, Vec<Diagnostic>> {
+    let files: Vec<_> = ship.files.iter().map(ToString::to_string).collect();
+    let mut written = serde_json::json!({
+        "inbound": {"listen": "off"},
+        "outbound": {"listen": "off"},
+        "logs": {
+            "sources": {"files": {"files": files, "parse": ship.parse}},
+            "sinks": {"sink": {"to": ship.to.to_string()}},
+        },
+    });
+    if let Some(state) = &ship.state {
+        written["logs"]["state"] = state.to_string().into();
+    }
+    if let Some(compress) = ship.compress {
+        written["logs"]["sinks"]["sink"]["compress"] = serde_json::json!(compress);
+    }
+    let overrides = Overrides { admin: Some(ListenAddress::Off), ..Overrides::default() };
+    finish(written, &overrides, Problems::new(NO_FILE, ""))
+}
+
 /// The keys whose change a running process cannot follow.
 pub fn restart_needed(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let restart = |settings: &Settings| settings.app.restart;
@@ -199,9 +237,9 @@ fn finish(
         }
     };
     let effective = fill::defaults(config, overrides.has_app);
-    let (settings, snapshot) = resolve::resolve(&effective, &written, &mut problems);
+    let (settings, snapshot, roles) = resolve::resolve(&effective, &written, &mut problems);
     if problems.is_empty() {
-        Ok(Loaded { settings, snapshot, effective, written })
+        Ok(Loaded { settings, snapshot, roles, effective, written })
     } else {
         Err(problems.into_sorted())
     }

@@ -365,9 +365,9 @@ pub enum Output {
     /// Nowhere: counted and forgotten.
     Null,
     /// Standard output, a JSON object a line.
-    Stdout,
+    Stdout(Schema),
     /// A file, a JSON object a line; reopened when it was moved away.
-    File(PathBuf),
+    File(PathBuf, Schema),
     /// `POST`, newline-delimited JSON.
     Http(HttpOutput),
     /// `_bulk` of Elasticsearch and OpenSearch.

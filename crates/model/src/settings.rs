@@ -4,7 +4,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::logs::Logs;
+use crate::secrets::Secrets;
 
 /// Everything that a running process cannot change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,16 @@ pub struct Settings {
     pub app: AppSettings,
     /// How long in-flight work may take once a drain has begun.
     pub drain_timeout: Duration,
+}
+
+/// What the roles beside the proxy do; `None` for a role that does not exist. A reload hands each
+/// role its new part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Roles {
+    /// Logs.
+    pub logs: Option<Arc<Logs>>,
+    /// Secrets and configuration.
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 /// Where to listen.

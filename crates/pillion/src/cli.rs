@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use pillion_model::config::ListenAddress;
+use pillion_model::config::raw::logs::{Compression, LineFormat};
+use pillion_model::config::{FileGlob, FilePath, ListenAddress, LogSink};
 
 /// One program beside any application: it carries the traffic to and from it, and ends with it.
 #[derive(Debug, Parser)]
@@ -23,6 +24,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forward everything to one upstream
     Proxy(ProxyArguments),
+    /// Ship logs, and see how that goes
+    #[command(subcommand)]
+    Logs(LogsCommand),
     /// Check a configuration file: every problem at once
     Check(CheckArguments),
     /// Print the configuration that a file puts in force, with all defaults
@@ -91,6 +95,121 @@ pub(crate) struct ProxyArguments {
     /// File that is written once the proxy serves: JSON with its pid and real addresses
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// What can be done with logs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogsCommand {
+    /// Ship files to one sink: the logs role in one line
+    Ship(ShipArguments),
+    /// Show where each file and sink of a running Pillion stands, and why
+    Status(LogsStatusArguments),
+    /// Check the disk buffers of a state folder
+    Fsck(FsckArguments),
+}
+
+/// Options of `pillion logs ship`.
+#[derive(Debug, Args)]
+#[command(after_long_help = SHIP_NOTES)]
+pub(crate) struct ShipArguments {
+    /// Files, or globs of files in quotes, such as '/var/log/shop/**/*.log'
+    #[arg(long = "file", value_name = "GLOB", required = true, num_args = 1..)]
+    #[arg(value_parser = parsers::glob)]
+    pub(crate) files: Vec<FileGlob>,
+    /// Formats of the lines, in this order: cri, docker, json, logfmt, syslog, clf, nginx_error
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = parsers::format)]
+    pub(crate) parse: Vec<LineFormat>,
+    /// Where records go: null:, stdout:, file:PATH, http(s)://…, opensearch://HOST[:PORT]/INDEX,
+    /// loki://…, otlp://…, splunk://…, syslog://…; with TLS as loki+https://…
+    #[arg(long, value_name = "SINK", value_parser = parsers::sink)]
+    pub(crate) to: LogSink,
+    /// Folder that keeps positions, disk buffer and dead letters [default: none: a new start reads
+    /// everything again]
+    #[arg(long, value_name = "DIR", value_parser = parsers::path)]
+    pub(crate) state: Option<FilePath>,
+    /// How bodies are compressed: none, gzip or zstd [default: gzip]
+    #[arg(long, value_name = "HOW", value_parser = parsers::compression)]
+    pub(crate) compress: Option<Compression>,
+    /// Read to the end of every file, deliver, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+const SHIP_NOTES: &str = "\
+Exit code: 0 when it was told to end, or, with --once, when everything was delivered; 1 when \
+something was left, refused or lost, or the shipper cannot start; 2 for a wrong command line.
+
+Signals: SIGTERM and SIGINT deliver what was read, and end; the second of them ends at once.";
+
+/// Options of `pillion logs status`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsStatusArguments {
+    /// Where the admin interface of that Pillion is
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    pub(crate) admin: ListenAddress,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `pillion logs fsck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 when everything is sound or was repaired, 1 when it is not.")]
+pub(crate) struct FsckArguments {
+    /// The state folder
+    pub(crate) folder: PathBuf,
+    /// Put what is bad aside, and keep the rest
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Values that are text on the command line.
+mod parsers {
+    use std::path::PathBuf;
+
+    use pillion_model::config::raw::logs::{Compression, LineFormat};
+    use pillion_model::config::{Fault, FileGlob, FilePath, LogSink};
+    use serde::de::DeserializeOwned;
+
+    /// As the shell that it was typed into understands it: relative to the current folder.
+    fn absolute(text: &str) -> Result<String, Fault> {
+        let path = std::path::absolute(PathBuf::from(text))
+            .map_err(|error| Fault::new(format!("{text:?}: {error}")))?;
+        Ok(path.display().to_string())
+    }
+
+    pub(super) fn glob(text: &str) -> Result<FileGlob, Fault> {
+        absolute(text)?.parse()
+    }
+
+    pub(super) fn path(text: &str) -> Result<FilePath, Fault> {
+        absolute(text)?.parse()
+    }
+
+    pub(super) fn sink(text: &str) -> Result<LogSink, Fault> {
+        match text.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => format!("file:{}", absolute(path)?).parse(),
+            _ => text.parse(),
+        }
+    }
+
+    pub(super) fn format(text: &str) -> Result<LineFormat, Fault> {
+        word(text, "cri, docker, json, logfmt, syslog, clf or nginx_error")
+    }
+
+    pub(super) fn compression(text: &str) -> Result<Compression, Fault> {
+        word(text, "none, gzip or zstd")
+    }
+
+    /// A word as the configuration file has it.
+    fn word<T: DeserializeOwned>(text: &str, words: &str) -> Result<T, Fault> {
+        let value = serde_json::Value::from(text);
+        serde_json::from_value(value)
+            .map_err(|_| Fault::new(format!("{text:?} is not one of them")).hint(format!("write {words}")))
+    }
 }
 
 /// Options of `pillion check`.

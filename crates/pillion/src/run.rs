@@ -12,6 +12,7 @@ mod look;
 mod ready_file;
 mod reload;
 mod restarts;
+mod roles;
 mod sidecar;
 
 use std::ffi::OsString;
@@ -87,8 +88,11 @@ pub(crate) fn ride(plan: Plan) -> Result<u8, Failure> {
     let keeper = match plan.app.is_empty() {
         true => None,
         false => Some(
-            Keeper::fork(plan.loaded.settings.app.stop_timeout)
-                .map_err(|error| Failure::doing("cannot start the keeper of the app", &error))?,
+            Keeper::fork(
+                plan.loaded.settings.app.stop_timeout,
+                roles::captured(&plan.loaded.roles),
+            )
+            .map_err(|error| Failure::doing("cannot start the keeper of the app", &error))?,
         ),
     };
     panics::watch();
@@ -108,14 +112,15 @@ pub(crate) fn ride(plan: Plan) -> Result<u8, Failure> {
 }
 
 /// Sidecar first, app second, then the life of both.
-async fn begin(plan: Plan, keeper: Option<Keeper>, blocked: Blocked) -> Result<u8, Failure> {
+async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Result<u8, Failure> {
     let signals =
         blocked.listen().map_err(|error| Failure::doing("cannot receive signals", &error))?;
     if let Some(path) = &plan.ready_file {
         ready_file::remove(path);
     }
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
-    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source);
+    let outputs = keeper.as_mut().map(Keeper::take_outputs).unwrap_or_default();
+    let mut life = Life::new(sidecar, signals, plan.loaded, plan.source, outputs);
     if let Some(path) = &plan.ready_file {
         ready_file::write(path, life.addresses())?;
     }

@@ -13,7 +13,7 @@ use pillion_model::Reason;
 use pillion_model::snapshot::{Route, Upstream, UpstreamProtocol};
 use pillion_traffic::breaker::{Breaker, Permit, Resource};
 use pillion_traffic::retry::{self, Outcome, Sent, Verdict};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::downstream::Downstream;
 use crate::exchange::{Exchange, Next};
@@ -194,24 +194,6 @@ fn pick(
     pool.pick(config, &mut exchange.worker.random.borrow_mut(), failed)
 }
 
-/// Waits for the first endpoint of an upstream that has none yet.
-async fn first_endpoint(pool: &Pool, config: &Upstream) -> Result<Rc<PooledEndpoint>, Reason> {
-    loop {
-        let settled = pool.shared.settled.notified();
-        if let Some(first) = pool.endpoints().first() {
-            return Ok(Rc::clone(first));
-        }
-        if pool.shared.waits_for_app() {
-            return Err(Reason::AppNotListening);
-        }
-        if pool.shared.is_settled() {
-            let failed = pool.shared.lookup_error().is_some();
-            return Err(if failed { Reason::DnsFailure } else { Reason::NoEndpoint });
-        }
-        timeout(config.connect_timeout, settled).await.map_err(|_| Reason::DnsFailure)?;
-    }
-}
-
 /// An endpoint, waited for where the upstream has none yet.
 async fn choose(
     exchange: &Exchange,
@@ -220,7 +202,7 @@ async fn choose(
 ) -> Result<Rc<PooledEndpoint>, Reason> {
     match pick(exchange, pool, config, None) {
         Some(picked) => Ok(picked),
-        None => first_endpoint(pool, config).await,
+        None => pool.first_endpoint(config.connect_timeout).await,
     }
 }
 
@@ -231,7 +213,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
     let picked = pick(exchange, &pool, &config, tries.failed.as_ref());
     let endpoint = match picked {
         Some(picked) => picked,
-        None => waiting(exchange, first_endpoint(&pool, &config)).await?,
+        None => waiting(exchange, pool.first_endpoint(config.connect_timeout)).await?,
     };
     exchange.set_endpoint(Rc::clone(&endpoint));
     let patience = Patience { connect: config.connect_timeout, until: tries.deadline };

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pillion_model::Reason;
 use pillion_model::snapshot::{Direction, Upstream};
 use pillion_runtime::access_log::{Protocol, Record};
+use pillion_runtime::board::ExchangeIds;
 use pillion_traffic::breaker::{Breaker, Permit, Resource};
 use pillion_traffic::trace::TraceContext;
 use tokio::time::Instant;
@@ -57,6 +58,8 @@ pub(crate) struct Exchange {
     /// Whether it went as far as it could, well or not.
     pub(crate) is_over: bool,
     upstream: Option<InFlight>,
+    /// While the app serves it, and somebody follows what the app serves.
+    served: Option<ExchangeIds>,
     endpoint: Option<Rc<PooledEndpoint>>,
 }
 
@@ -175,6 +178,7 @@ impl Exchange {
             },
             is_over: false,
             upstream: None,
+            served: None,
             endpoint: None,
         }
     }
@@ -226,8 +230,22 @@ impl Exchange {
         let breaker = Arc::clone(&pool.shared.breaker);
         let permit = Breaker::acquire(breaker, Resource::Request);
         let permit = permit.ok_or(Reason::UpstreamRequestLimit)?;
+        if self.direction() == Direction::Inbound && &*config.name == "app" {
+            self.note_served();
+        }
         self.upstream = Some(InFlight { pool, config, _permit: permit });
         Ok(())
+    }
+
+    /// Notes that the app serves it, for whoever ties the app's log lines to requests. What is no
+    /// HTTP has no ids.
+    fn note_served(&mut self) {
+        let exchanges = &self.worker.exchanges;
+        if exchanges.are_followed() && self.protocol != Protocol::Tcp {
+            let ids = ExchangeIds::from_hex(&self.trace.trace_id, &self.trace.span_id);
+            ids.inspect(|ids| exchanges.began(*ids));
+            self.served = ids;
+        }
     }
 
     pub(crate) fn pool(&self) -> Option<(&Rc<Pool>, &Arc<Upstream>)> {
@@ -256,6 +274,9 @@ impl Exchange {
     /// Records the exchange: the only place that does.
     fn finish(&mut self) {
         self.stop_waiting();
+        if let Some(ids) = self.served.take() {
+            self.worker.exchanges.ended(ids);
+        }
         let now = self.worker.now();
         let duration = now - self.times.start;
         if self.protocol == Protocol::Tcp {

@@ -42,6 +42,7 @@ use std::time::Duration;
 use pillion_model::Snapshot;
 use pillion_model::snapshot::Direction;
 use pillion_runtime::access_log::AccessLog;
+use pillion_runtime::board::Exchanges;
 use pillion_runtime::metrics::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -68,6 +69,8 @@ pub struct Config {
     pub registry: Registry,
     /// Where the access log goes.
     pub access_log: AccessLog,
+    /// Where the requests that the app is serving are noted.
+    pub exchanges: Exchanges,
     /// Runs what must not disturb the workers, name lookups above all.
     pub control: Handle,
     /// Where the app listens, if that is known before it is looked for.
@@ -153,6 +156,7 @@ impl Proxy {
                 orders: received.clone(),
                 listeners: listener::share(listeners)?,
                 registry: config.registry.clone(),
+                exchanges: config.exchanges.worker(),
                 access_log: config.access_log.clone(),
                 seed: config.seed,
             };

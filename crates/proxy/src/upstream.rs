@@ -2,13 +2,14 @@
 
 mod dns;
 mod pool;
+mod sources;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pillion_model::Snapshot;
@@ -18,6 +19,8 @@ use tokio::sync::Notify;
 
 pub(crate) use dns::Resolver;
 pub(crate) use pool::{H2Lease, Lease, Patience, Pool, PooledEndpoint};
+use sources::Sources;
+pub(crate) use sources::Standing;
 
 /// One address of an upstream, and what all workers know about it.
 #[derive(Debug)]
@@ -115,45 +118,15 @@ pub(crate) struct SharedUpstream {
     pub(crate) breaker: Arc<Breaker>,
     /// Told when a connection slot comes free, for those who wait for one.
     pub(crate) slot_freed: Notify,
-    /// Told when the endpoints changed or a lookup failed, for those who wait for a first answer.
+    /// Told when there may be other endpoints, or none after a lookup, for those who wait for a
+    /// first answer.
     pub(crate) settled: Notify,
+    /// Told when those who follow its names have to do something before their time: a request has
+    /// failed for want of an answer, or the upstream is gone.
+    hurry: Arc<Notify>,
     /// Moves whenever the endpoints do, so that a worker sees at a glance whether its list is old.
     version: AtomicU64,
-    endpoints: Mutex<Endpoints>,
-}
-
-#[derive(Debug, Default)]
-struct Endpoints {
-    sources: Vec<EndpointSource>,
-    /// What each source gave, by position.
-    found: Vec<Found>,
-    list: Vec<Arc<Endpoint>>,
-    /// Names that a task keeps up to date, and what they gave. One that is wanted no longer stays
-    /// until its task wakes: where it is wanted again before, its answer still holds.
-    followed: Vec<(EndpointSource, Found)>,
-}
-
-/// What a source gave so far.
-#[derive(Clone, Debug, Default)]
-struct Found {
-    /// `None` until it gave anything.
-    targets: Option<Vec<Target>>,
-    /// Why the last lookup failed, if it did.
-    error: Option<String>,
-}
-
-impl Found {
-    fn known(targets: Vec<Target>) -> Self {
-        Self { targets: Some(targets), error: None }
-    }
-
-    /// The last good answer stays when a lookup fails.
-    fn take(&mut self, answer: Result<Vec<Target>, String>) {
-        match answer {
-            Ok(targets) => *self = Self::known(targets),
-            Err(reason) => self.error = Some(reason),
-        }
-    }
+    sources: Mutex<Sources>,
 }
 
 impl SharedUpstream {
@@ -163,111 +136,56 @@ impl SharedUpstream {
             breaker: Arc::new(Breaker::new(limits)),
             slot_freed: Notify::new(),
             settled: Notify::new(),
-            version: AtomicU64::new(1),
-            endpoints: Mutex::default(),
+            hurry: Arc::default(),
+            version: AtomicU64::new(0),
+            sources: Mutex::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Endpoints> {
+    fn lock(&self) -> MutexGuard<'_, Sources> {
         // A panic elsewhere leaves plain data behind that is still consistent enough to serve.
-        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the sources, and tells all who go by them.
+    fn change<T>(&self, change: impl FnOnce(&mut Sources) -> T) -> T {
+        let mut sources = self.lock();
+        let output = change(&mut sources);
+        self.version.store(sources.version(), Ordering::Release);
+        drop(sources);
+        self.settled.notify_waiters();
+        output
     }
 
     pub(crate) fn version(&self) -> u64 {
-        // Acquire pairs with the Release in `rebuild`: who sees the number sees the list.
+        // Acquire pairs with the Release in `change`: who sees the number sees the list.
         self.version.load(Ordering::Acquire)
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        self.lock().list.clone()
+        self.lock().list().to_vec()
     }
 
-    /// Whether every source has answered or failed at least once.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.lock().found.iter().all(|found| found.targets.is_some() || found.error.is_some())
+    /// What it has to offer; where that may soon be more, [`Self::settled`] tells.
+    pub(crate) fn standing(&self) -> Standing {
+        self.lock().standing()
+    }
+
+    /// A request fails because no lookup has succeeded: the next one is not to wait for long.
+    pub(crate) fn wants_lookup(&self) {
+        self.hurry.notify_waiters();
     }
 
     /// The last failed lookup, if one of the sources has failed.
     pub(crate) fn lookup_error(&self) -> Option<String> {
-        self.lock().found.iter().find_map(|found| found.error.clone())
+        self.lock().lookup_error().map(str::to_owned)
     }
+}
 
-    /// Whether this is the app, and its port is not known.
-    pub(crate) fn waits_for_app(&self) -> bool {
-        let inner = self.lock();
-        inner.list.is_empty() && inner.sources.contains(&EndpointSource::App)
-    }
-
-    /// Replaces the sources; what equal sources have found is kept.
-    fn set_sources(&self, sources: &[EndpointSource], app: Option<SocketAddr>) {
-        let mut inner = self.lock();
-        let found = sources
-            .iter()
-            .map(|source| match source {
-                EndpointSource::Address(address) => Found::known(vec![Target::Tcp(*address)]),
-                EndpointSource::Unix(path) => Found::known(vec![Target::Unix(path.clone())]),
-                EndpointSource::App => Found::known(app.into_iter().map(Target::Tcp).collect()),
-                EndpointSource::Dns { .. } => {
-                    let followed = inner.followed.iter().find(|(known, _)| known == source);
-                    followed.map(|(_, found)| found.clone()).unwrap_or_default()
-                }
-            })
-            .collect();
-        inner.sources = sources.to_vec();
-        inner.found = found;
-        self.rebuild(&mut inner);
-    }
-
-    /// Whether the caller is the first to follow this source, and so has to.
-    fn begin_following(&self, source: &EndpointSource) -> bool {
-        let mut inner = self.lock();
-        let first = inner.followed.iter().all(|(known, _)| known != source);
-        if first {
-            inner.followed.push((source.clone(), Found::default()));
-        }
-        first
-    }
-
-    /// Whether a followed source is still wanted; if not, following it has ended.
-    fn still_follows(&self, source: &EndpointSource) -> bool {
-        let mut inner = self.lock();
-        let wanted = inner.sources.contains(source);
-        if !wanted {
-            inner.followed.retain(|(known, _)| known != source);
-        }
-        wanted
-    }
-
-    /// What a source has found now.
-    fn set_found(&self, source: &EndpointSource, answer: Result<Vec<Target>, String>) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        if let Some((_, found)) = inner.followed.iter_mut().find(|(known, _)| known == source) {
-            found.take(answer.clone());
-        }
-        let mut wanted = inner.sources.iter().zip(&mut inner.found);
-        let Some((_, found)) = wanted.find(|(known, _)| *known == source) else { return };
-        found.take(answer);
-        self.rebuild(inner);
-    }
-
-    /// Makes the list anew, keeping the endpoints that stay.
-    fn rebuild(&self, inner: &mut Endpoints) {
-        let mut list: Vec<Arc<Endpoint>> = Vec::new();
-        for target in inner.found.iter().filter_map(|found| found.targets.as_ref()).flatten() {
-            if list.iter().any(|endpoint| endpoint.target == *target) {
-                continue;
-            }
-            let known = inner.list.iter().find(|endpoint| endpoint.target == *target).cloned();
-            list.push(known.unwrap_or_else(|| Arc::new(Endpoint::new(target.clone()))));
-        }
-        let changed = list.len() != inner.list.len()
-            || list.iter().zip(&inner.list).any(|(new, old)| !Arc::ptr_eq(new, old));
-        if changed {
-            inner.list = list;
-            self.version.fetch_add(1, Ordering::Release);
-        }
-        self.settled.notify_waiters();
+impl Drop for SharedUpstream {
+    fn drop(&mut self) {
+        // Answers may hold for minutes, and hosts come and go by the second.
+        self.hurry.notify_waiters();
     }
 }
 
@@ -281,7 +199,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Known {
     named: HashMap<Arc<str>, Arc<SharedUpstream>>,
-    hosts: HashMap<Box<str>, Arc<SharedUpstream>>,
+    /// They live, and are looked up, as long as a worker has a use for them.
+    hosts: HashMap<Box<str>, Weak<SharedUpstream>>,
     app: Option<SocketAddr>,
 }
 
@@ -318,12 +237,7 @@ impl Registry {
             Arc::new(SharedUpstream::new(Arc::clone(&upstream.name), upstream.limits))
         });
         shared.breaker.set_limits(upstream.limits);
-        shared.set_sources(&upstream.endpoints, app);
-        for source in &upstream.endpoints {
-            if let EndpointSource::Dns { .. } = source {
-                self.resolver.follow(&shared, source);
-            }
-        }
+        self.want(&shared, &upstream.endpoints, app);
         shared
     }
 
@@ -338,12 +252,11 @@ impl Registry {
     ) -> Option<Arc<SharedUpstream>> {
         let key = format!("{host}:{port}");
         let mut known = self.lock();
-        if let Some(upstream) = known.hosts.get(key.as_str()) {
-            return Some(Arc::clone(upstream));
+        if let Some(upstream) = known.hosts.get(key.as_str()).and_then(Weak::upgrade) {
+            return Some(upstream);
         }
         if known.hosts.len() >= limit {
-            // Only the registry (and its lookups, by weak reference) still knows these.
-            known.hosts.retain(|_, upstream| Arc::strong_count(upstream) > 1);
+            known.hosts.retain(|_, upstream| upstream.strong_count() > 0);
             if known.hosts.len() >= limit {
                 return None;
             }
@@ -353,12 +266,21 @@ impl Registry {
             Ok(ip) => EndpointSource::Address(SocketAddr::new(ip, port)),
             Err(_) => EndpointSource::Dns { host: host.to_owned(), port },
         };
-        upstream.set_sources(std::slice::from_ref(&source), None);
-        if let EndpointSource::Dns { .. } = source {
-            self.resolver.follow(&upstream, &source);
-        }
-        known.hosts.insert(key.into(), Arc::clone(&upstream));
+        self.want(&upstream, &[source], None);
+        known.hosts.insert(key.into(), Arc::downgrade(&upstream));
         Some(upstream)
+    }
+
+    /// Gives an upstream these sources, and has the names among them followed.
+    fn want(
+        &self,
+        upstream: &Arc<SharedUpstream>,
+        sources: &[EndpointSource],
+        app: Option<SocketAddr>,
+    ) {
+        for name in upstream.change(|known| known.want(sources, app)) {
+            self.resolver.follow(upstream, name);
+        }
     }
 
     /// The app listens here now, or no longer.
@@ -366,9 +288,8 @@ impl Registry {
         let address = address.map(reachable);
         let mut known = self.lock();
         known.app = address;
-        let targets: Vec<_> = address.into_iter().map(Target::Tcp).collect();
         for upstream in known.named.values() {
-            upstream.set_found(&EndpointSource::App, Ok(targets.clone()));
+            upstream.change(|sources| sources.set_app(address));
         }
     }
 
@@ -382,10 +303,12 @@ impl Registry {
     /// Every upstream with its live state, for admin.
     pub(crate) fn status(&self) -> Vec<UpstreamStatus> {
         let known = self.lock();
-        let named = known.named.values().map(|upstream| (upstream.name.to_string(), upstream));
-        let hosts = known.hosts.iter().map(|(host, upstream)| (host.to_string(), upstream));
-        let mut all: Vec<_> =
-            named.chain(hosts).map(|(name, up)| UpstreamStatus::of(name, up)).collect();
+        let named = known.named.values().map(|up| UpstreamStatus::of(up.name.to_string(), up));
+        let hosts = known.hosts.iter().filter_map(|(host, upstream)| {
+            let upstream = upstream.upgrade()?;
+            Some(UpstreamStatus::of(host.to_string(), &upstream))
+        });
+        let mut all: Vec<_> = named.chain(hosts).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -454,3 +377,6 @@ impl UpstreamStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

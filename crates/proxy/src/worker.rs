@@ -16,6 +16,7 @@ use pillion_model::snapshot::{
     Balance, Direction, EndpointSource, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 use pillion_runtime::access_log::{AccessLog, AccessWriter, Protocol};
+use pillion_runtime::board::WorkerExchanges;
 use pillion_runtime::metrics::Registry;
 use pillion_runtime::say;
 use pillion_traffic::random::Random;
@@ -59,6 +60,7 @@ pub(crate) struct Start {
     pub(crate) orders: watch::Receiver<Orders>,
     pub(crate) listeners: Vec<Share>,
     pub(crate) registry: Registry,
+    pub(crate) exchanges: WorkerExchanges,
     pub(crate) access_log: AccessLog,
     pub(crate) seed: u64,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Start {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     pub(crate) registry: Registry,
+    pub(crate) exchanges: WorkerExchanges,
     pub(crate) stats: WorkerStats,
     pub(crate) log: RefCell<AccessWriter>,
     log_waits: Notify,
@@ -106,7 +109,8 @@ pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
 }
 
 async fn serve(start: Start) {
-    let Start { number, shared, mut orders, listeners, registry, access_log, seed } = start;
+    let Start { number, shared, mut orders, listeners, registry, exchanges, access_log, seed } =
+        start;
     // Not marked as seen: an order that came before this thread ran is obeyed, too.
     let first = orders.borrow().clone();
     let state = State::new(&first.applied, None);
@@ -133,6 +137,7 @@ async fn serve(start: Start) {
         random: RefCell::new(Random::new(random.next())),
         shared,
         registry,
+        exchanges,
     });
     for share in listeners {
         drop(spawn_local(accept(Rc::clone(&worker), share)));

@@ -3,12 +3,14 @@
 
 mod app;
 mod delivered;
+mod environment;
 mod exchanges;
 mod secret;
 
 pub use app::{AppControl, AppOrder, AppOrders, Refusal};
 pub use delivered::Delivered;
-pub use exchanges::{ExchangeIds, Exchanges, InFlight, Window};
+pub use environment::AppEnvironment;
+pub use exchanges::{ExchangeIds, Exchanges, Window, WorkerExchanges};
 pub use secret::Secret;
 
 /// The board of one process. Clones are the same board.
@@ -18,4 +20,6 @@ pub struct Board {
     pub delivered: Delivered,
     /// The requests that the app is serving.
     pub exchanges: Exchanges,
+    /// What the app's environment gets beside ours.
+    pub environment: AppEnvironment,
 }

@@ -12,7 +12,8 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod notify;
 pub mod ports;
-mod readable;
+pub mod readable;
+pub mod role;
 pub mod say;
 pub mod signals;
 pub mod supervise;
@@ -38,4 +39,6 @@ pub static METRICS: &[&metrics::Desc] = &[
     &cost::PROCESS_MAX_FDS,
     &cost::PROCESS_START,
     &metrics::OVERFLOW,
+    &role::RESTARTS,
+    &role::UP,
 ];

@@ -9,14 +9,14 @@ use tokio::io::unix::AsyncFd;
 
 /// Tells when there is something to read. It holds a duplicate, so that the reader may be anything.
 #[derive(Debug)]
-pub(crate) struct Readable(AsyncFd<OwnedFd>);
+pub struct Readable(AsyncFd<OwnedFd>);
 
 impl Readable {
     /// Watches `descriptor`, which has to be non-blocking, in the current Tokio runtime.
     ///
     /// # Errors
     /// When no descriptor is left, or it cannot be registered.
-    pub(crate) fn of(descriptor: impl AsFd) -> io::Result<Self> {
+    pub fn of(descriptor: impl AsFd) -> io::Result<Self> {
         let duplicate = descriptor.as_fd().try_clone_to_owned()?;
         // SAFETY: an `OwnedFd` is open until it is dropped, and this one is never replaced: the
         // field is private and not handed out.
@@ -27,10 +27,7 @@ impl Readable {
     ///
     /// # Errors
     /// Those of `read`.
-    pub(crate) async fn read<T>(
-        &self,
-        mut read: impl FnMut() -> io::Result<Option<T>>,
-    ) -> io::Result<T> {
+    pub async fn read<T>(&self, mut read: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
         loop {
             let mut ready = self.0.readable().await?;
             match read()? {

@@ -9,11 +9,13 @@
 
 mod app;
 mod keeper;
+mod outputs;
 mod system;
 pub(crate) mod tree;
 mod wire;
 
 pub use app::{App, StartError};
+pub use outputs::{AppOutputs, Captured};
 pub use system::unblock_signals;
 
 use std::ffi::OsString;
@@ -70,6 +72,7 @@ pub struct Keeper {
     socket: UnixStream,
     pid: Pid,
     stop_timeout: Duration,
+    outputs: AppOutputs,
 }
 
 impl Keeper {
@@ -77,20 +80,29 @@ impl Keeper {
     /// raised: what is open, blocked, ignored and limited now is what the app will find.
     ///
     /// `stop_timeout` is the time from SIGTERM to SIGKILL when Pillion dies without having stopped
-    /// the app.
+    /// the app. What of its outputs is `captured` goes into pipes that [`Keeper::take_outputs`]
+    /// reads; the rest is our own.
     ///
     /// # Errors
-    /// When the process already has a second thread, or the system refuses a socket or a process.
-    pub fn fork(stop_timeout: Duration) -> io::Result<Self> {
+    /// When the process already has a second thread, or the system refuses a socket, a pipe or a
+    /// process.
+    pub fn fork(stop_timeout: Duration, captured: Captured) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
+        let (outputs, pipes) = outputs::pipes(captured)?;
         // If the keeper is killed, its children become ours.
         prctl::set_child_subreaper(true)?;
         let (pid, socket) = system::fork_child(ours, |ours| {
             drop(ours);
             // A keeper that cannot work ends, and Pillion reports that it is lost.
-            drop(keeper::run(theirs, stop_timeout));
+            drop(keeper::run(theirs, stop_timeout, pipes));
         })?;
-        Ok(Self { socket, pid, stop_timeout })
+        Ok(Self { socket, pid, stop_timeout, outputs })
+    }
+
+    /// The ends from which the captured outputs of the app are read. They see no end before the
+    /// keeper ends: the app may be started again.
+    pub fn take_outputs(&mut self) -> AppOutputs {
+        std::mem::take(&mut self.outputs)
     }
 
     /// Makes the handle that starts `command` (program, then arguments). To be called inside a
@@ -139,7 +151,8 @@ mod tests {
     #[test]
     fn a_program_with_threads_cannot_fork_a_keeper() {
         // The test harness always has a second thread.
-        let error = super::Keeper::fork(std::time::Duration::ZERO).unwrap_err();
+        let error =
+            super::Keeper::fork(std::time::Duration::ZERO, super::Captured::default()).unwrap_err();
         assert!(error.to_string().contains("before any thread"), "{error}");
     }
 }

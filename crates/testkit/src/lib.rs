@@ -20,6 +20,8 @@ mod gate;
 mod loopback;
 mod message;
 mod metrics;
+mod name_server;
+mod network;
 mod origin;
 mod patience;
 mod peer;
@@ -35,6 +37,8 @@ pub use capture::Capture;
 pub use gate::Gate;
 pub use loopback::free_address;
 pub use message::{Body, Head, Stream};
+pub use name_server::{NameAnswer, NameServer};
+pub use network::{Network, in_private_network};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
 pub use peer::{

@@ -25,7 +25,16 @@ struct Log {
 impl Origin {
     /// Serves each connection with `serve`.
     pub fn start(serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve)
+    }
+
+    /// Serves each connection to this address with `serve`.
+    ///
+    /// # Panics
+    /// When the address is taken: all but port 0 is for a [network of its own](crate::Network).
+    pub fn start_at(address: SocketAddr, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address)
+            .unwrap_or_else(|error| panic!("listening at {address}: {error}"));
         let address = listener.local_addr().unwrap();
         let (log, over) = (Arc::new(Log::default()), Arc::new(AtomicBool::new(false)));
         let origin = Self { address, log: Arc::clone(&log), over: Arc::clone(&over) };
@@ -55,15 +64,15 @@ impl Origin {
         Self::answering(move |_, _| respond(text.as_bytes()))
     }
 
+    /// Answers each request to this address with the address, on connections that are kept alive.
+    pub fn saying_its_address(address: SocketAddr) -> Self {
+        let answer = respond(address.to_string().as_bytes());
+        Self::start_at(address, answers(move |_, _| answer.clone()))
+    }
+
     /// Answers each request with the bytes that `answer` makes, on connections that are kept alive.
     pub fn answering(answer: impl Fn(&Head, &Body) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::start(move |mut conn| {
-            while let Some((head, body)) = conn.request() {
-                if conn.try_send(answer(&head, &body)).is_err() {
-                    return;
-                }
-            }
-        })
+        Self::start(answers(answer))
     }
 
     /// Answers the first request of each connection with these bytes and closes it.
@@ -111,6 +120,19 @@ impl Log {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         *connections += 1;
         *connections - 1
+    }
+}
+
+/// Serves a connection by answering each of its requests.
+fn answers(
+    answer: impl Fn(&Head, &Body) -> Vec<u8> + Send + Sync + 'static,
+) -> impl Fn(Conn) + Send + Sync + 'static {
+    move |mut conn| {
+        while let Some((head, body)) = conn.request() {
+            if conn.try_send(answer(&head, &body)).is_err() {
+                return;
+            }
+        }
     }
 }
 

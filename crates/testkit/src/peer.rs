@@ -32,7 +32,7 @@ use crate::{Capture, PATIENCE, Signal, eventually_some};
 
 const HOW_TO_GET_IT: &str = "run `cargo xtask setup`";
 
-/// How long a peer may take to start. The slowest need 10 s on a machine at rest.
+/// How long a peer may take to start. The slowest needs 4 s on a machine at rest.
 const START: Duration = Duration::from_secs(120);
 
 /// Where `cargo xtask setup` keeps what it obtained.

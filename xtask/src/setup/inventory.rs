@@ -6,7 +6,7 @@ use super::maven::Jars;
 use super::python::Set;
 
 /// Debian's part of what the tests need.
-pub(super) const TEST_PACKAGES: [Tool; 21] = [
+pub(super) const TEST_PACKAGES: [Tool; 20] = [
     Tool { program: "curl", package: "curl" },
     Tool { program: "etcd", package: "etcd-server" },
     Tool { program: "haproxy", package: "haproxy" },
@@ -25,7 +25,6 @@ pub(super) const TEST_PACKAGES: [Tool; 21] = [
     Tool { program: "psql", package: "postgresql-client" },
     Tool { program: "python3", package: "python3" },
     Tool { program: "rsyslogd", package: "rsyslog" },
-    Tool { program: "unzip", package: "unzip" },
     Tool { program: "xz", package: "xz-utils" },
     Tool { program: "zstd", package: "zstd" },
 ];

@@ -26,7 +26,7 @@ pub(super) fn install(jars: &Jars) -> Result<(), Failure> {
             std::fs::write(&project, jars.project)
                 .doing(format!("writing {}", project.display()))?;
             let mut maven = Command::new("mvn");
-            maven.args(["--batch-mode", "--quiet", "--file"]).arg(&project);
+            maven.args(["--batch-mode", "--quiet", "-Dstyle.color=never", "--file"]).arg(&project);
             maven.args(["dependency:copy-dependencies", "-DoutputDirectory=lib"]);
             program::run(&mut maven)
         })

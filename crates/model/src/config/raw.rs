@@ -10,9 +10,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use super::text::{
-    EndpointAddress, HeaderName, HeaderValue, HostPattern, ListenAddress, LogForm, LogTarget,
-    Method, Name, Period, Size, Timeout, UrlPath,
+    ApiAddress, EndpointAddress, Expression, FieldPath, FileGlob, FileMode, FileName, FilePath,
+    HeaderName, HeaderValue, HostPattern, Label, Line, ListenAddress, LogForm, LogSender, LogSink,
+    LogTarget, Method, Name, Passage, Period, ServerUrl, Share, SignalName, Size, SyncTime,
+    Timeout, UrlPath,
 };
+
+pub mod logs;
+pub mod secrets;
+
+use logs::Logs;
+use secrets::Secrets;
 
 /// The configuration of one Pillion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +40,12 @@ pub struct Config {
     pub admin: Admin,
     /// One line for each exchange.
     pub access_log: AccessLog,
+    /// The logs role: from files, the app and the network, to where they are searched. It exists
+    /// when there is a source.
+    pub logs: Logs,
+    /// The secrets role, and configuration sync. It exists when there is a set, a variable or the
+    /// interface.
+    pub secrets: Secrets,
     /// The most that peers may make Pillion hold.
     pub limits: Limits,
     /// What clients say about themselves, and whether it is believed.
@@ -501,6 +515,14 @@ fn header_tests(generator: &mut SchemaGenerator) -> Schema {
 
 fn header_name_schema() -> Schema {
     HeaderName::json_schema(&mut SchemaGenerator::default())
+}
+
+fn file_name_schema() -> Schema {
+    FileName::json_schema(&mut SchemaGenerator::default())
+}
+
+fn label_schema() -> Schema {
+    Label::json_schema(&mut SchemaGenerator::default())
 }
 
 fn name_schema() -> Schema {

@@ -12,13 +12,15 @@ use super::key::KeyPath;
 use super::nearest::nearest;
 use super::raw::{self, Config, ListenAddress};
 use super::text::{Fault, LogForm, LogTarget};
-use crate::settings::{AppSettings, Listen, RestartPolicy, Settings};
+use crate::settings::{AppSettings, Listen, RestartPolicy, Roles, Settings};
 use crate::snapshot::{
     AccessLog, Balance, Direction, EndpointSource, Limits, Listener, ListenerProtocol, LogFormat,
     LogOutput, Snapshot, Trust, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 
+mod logs;
 mod route;
+mod secrets;
 
 /// Turns a filled-in configuration into what the process works by. Where `problems` has grown, the
 /// result is not to be used.
@@ -26,7 +28,7 @@ pub(super) fn resolve(
     config: &Config,
     written: &Value,
     problems: &mut Problems<'_>,
-) -> (Settings, Snapshot) {
+) -> (Settings, Snapshot, Roles) {
     let settings = settings(config, written, problems);
     let upstreams = upstreams(config, problems);
     let names = Names::new(config);
@@ -39,7 +41,11 @@ pub(super) fn resolve(
     let access_log = access_log(&config.access_log);
     let trust = Trust { hops: config.trust.hops, trace: config.trust.trace };
     let snapshot = Snapshot { inbound, outbound, upstreams, limits, access_log, trust };
-    (settings, snapshot)
+    let roles = Roles {
+        logs: logs::logs(&config.logs, problems).map(Arc::new),
+        secrets: secrets::secrets(&config.secrets, problems).map(Arc::new),
+    };
+    (settings, snapshot, roles)
 }
 
 /// What the resolution of one listener needs beside its own values.
@@ -254,6 +260,14 @@ fn tcp_upstream(raw: &raw::Listener, path: &KeyPath, scope: &mut Scope<'_, '_>) 
         scope.problems.at(&path, scope.names.unknown(name.as_str(), &[]));
     }
     position
+}
+
+/// Reports each key that is there and has no effect.
+fn without_effect(keys: &[(&str, bool)], with: &str, path: &KeyPath, problems: &mut Problems<'_>) {
+    for (key, _) in keys.iter().filter(|(_, there)| *there) {
+        let fault = Fault::new(format!("has no effect without {with}"));
+        problems.at(&path.key(key), fault.hint("remove it"));
+    }
 }
 
 fn limits(raw: &raw::Limits) -> Limits {

@@ -111,8 +111,24 @@ fn without_null(schema: &mut Value) {
             if object.get("default").is_some_and(Value::is_null) {
                 object.shift_remove("default");
             }
+            only_choice(object);
             object.values_mut().for_each(without_null);
         }
         _ => {}
+    }
+}
+
+/// An enumeration that may be left out is written as a choice between it and null: what is left of
+/// the choice takes its place.
+fn only_choice(object: &mut serde_json::Map<String, Value>) {
+    let null = |schema: &Value| schema["type"] == "null";
+    let only = match object.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([Value::Object(only), other]) if null(other) => only.clone(),
+        _ => return,
+    };
+    object.shift_remove("anyOf");
+    for (key, value) in only {
+        // What is said of the key counts more than what is said of its type.
+        object.entry(key).or_insert(value);
     }
 }

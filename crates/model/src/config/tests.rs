@@ -9,8 +9,10 @@ use super::*;
 use crate::settings::{Listen, RestartPolicy};
 use crate::snapshot::*;
 
+mod logs;
 mod problems;
 mod properties;
+mod secrets;
 
 const EXAMPLE: &str = include_str!("../../../../examples/pillion.yaml");
 

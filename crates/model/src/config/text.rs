@@ -9,16 +9,25 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use address::{EndpointAddress, ListenAddress, UpstreamUrl};
+pub use delivery::{ApiAddress, FileMode, FileName, Passage, SignalName};
+pub use file::{Expression, FileGlob, FilePath, Line};
 pub use http::{HeaderName, HeaderValue, HostPattern, Method, UrlPath};
 pub use log::{LogForm, LogTarget};
 pub use measure::{Period, Size, Timeout};
 pub use name::Name;
+pub use record::{FieldPath, Label, Share, SyncTime};
+pub(super) use remote::SinkKind;
+pub use remote::{LogSender, LogSink, ServerUrl};
 
 mod address;
+mod delivery;
+mod file;
 mod http;
 mod log;
 mod measure;
 mod name;
+mod record;
+mod remote;
 
 /// Why a piece of text is not the value it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +61,10 @@ pub(super) trait Text: fmt::Display + Sized {
     /// A regular expression for editors, a little wider than the rule where that keeps it short.
     const PATTERN: &'static str;
 
-    /// Reads one; `text` is never a control character.
+    /// Whether it may have more than one line.
+    const LINES: bool = false;
+
+    /// Reads one; without [`Text::LINES`] there is no control character in `text`.
     fn read(text: &str) -> Result<Self, Fault>;
 
     /// The amount in its smallest unit, where it has one, to compare with `x-min` and `x-max`.
@@ -64,7 +76,8 @@ pub(super) trait Text: fmt::Display + Sized {
 /// Reads a text value by its rule. Control characters are refused in all of them: they break
 /// heads, log lines and terminals.
 pub(super) fn read<T: Text>(text: &str) -> Result<T, Fault> {
-    match text.chars().find(|c| c.is_control()) {
+    let allowed = |c: char| T::LINES && (c == '\n' || c == '\t');
+    match text.chars().find(|c| c.is_control() && !allowed(*c)) {
         Some(c) => Err(Fault::new(format!("a {} has no control characters, found {c:?}", T::KIND))),
         None => T::read(text),
     }
@@ -148,6 +161,22 @@ text_types!(
     LogTarget,
     LogForm,
     Name,
+    FilePath,
+    FileGlob,
+    Expression,
+    Line,
+    Label,
+    FieldPath,
+    Share,
+    SyncTime,
+    ServerUrl,
+    LogSink,
+    LogSender,
+    FileName,
+    FileMode,
+    Passage,
+    SignalName,
+    ApiAddress,
 );
 
 /// The kind of this name.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pillion_model::settings::AppSettings;
+use pillion_runtime::board::Secret;
 use pillion_runtime::say;
 use pillion_runtime::supervise::{App, Exit, StartError};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -82,7 +83,13 @@ impl Beside {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) async fn start(&mut self) -> Result<u32, StartError> {
+    pub(super) async fn start(
+        &mut self,
+        environment: Vec<(String, Secret)>,
+    ) -> Result<u32, StartError> {
+        if let Err(error) = self.app.set_environment(environment) {
+            say!(Error, "the app's environment stays as it was", error = error);
+        }
         let pid = self.app.start().await?;
         self.state = State::Running { since: Instant::now() };
         self.look = Some(look(&self.settings, self.app.keeper_pid(), &self.ours));
@@ -97,6 +104,11 @@ impl Beside {
     /// Ends all of it: SIGTERM, and SIGKILL at the end of its stop timeout.
     pub(super) fn stop(&mut self) {
         self.state = State::Stopping { until: Instant::now() + self.settings.stop_timeout };
+    }
+
+    /// Whether its first process runs.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
     }
 
     /// Lets it end by itself, for its stop timeout: it had a signal of its own.

@@ -4,6 +4,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use pillion_model::snapshot::Direction;
+use pillion_runtime::board::{AppOrder, AppOrders};
+use pillion_runtime::lifecycle::Lifecycle;
 use pillion_runtime::say;
 use pillion_runtime::signals::{Received, Signals};
 use pillion_runtime::supervise::Exit;
@@ -23,6 +25,10 @@ pub(super) enum Event {
     Signal(Received),
     /// The admin interface asks for something.
     Order(Order),
+    /// A role asks for something of the app.
+    Role(AppOrder),
+    /// Everything is there that the app's start waited for.
+    AppMayStart,
     /// The configuration file has other contents.
     FileChanged,
     /// The app's first process has ended, after this time.
@@ -57,8 +63,10 @@ pub(crate) enum Order {
 pub(super) struct Sources {
     pub(super) signals: Signals,
     pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) role_orders: AppOrders,
     pub(super) file: Option<Background>,
     pub(super) app: Option<Beside>,
+    pub(super) app_may_start: Option<Background>,
     pub(super) draining: Draining,
     pub(super) keep_alive: Option<Interval>,
 }
@@ -69,6 +77,8 @@ impl Sources {
         tokio::select! {
             received = signal(&mut self.signals) => Event::Signal(received),
             Some(order) = self.orders.recv() => Event::Order(order),
+            Some(order) = self.role_orders.recv() => Event::Role(order),
+            event = next_of(&mut self.app_may_start) => event,
             event = next_of(&mut self.file) => event,
             event = of_app(&mut self.app) => event,
             direction = self.draining.finished() => Event::Drained(direction),
@@ -126,6 +136,16 @@ pub(super) async fn next_of(background: &mut Option<Background>) -> Event {
         Some(event) => event,
         None => pending().await,
     }
+}
+
+/// Tells once the condition is met.
+pub(super) fn watch_condition(lifecycle: &Lifecycle, condition: &'static str) -> Background {
+    let mut status = lifecycle.watch();
+    Background::spawn(move |events| async move {
+        if status.wait_for(|status| !status.missing.contains_key(condition)).await.is_ok() {
+            drop(events.send(Event::AppMayStart).await);
+        }
+    })
 }
 
 /// Tells whenever the file has other contents.

@@ -9,18 +9,20 @@ mod app;
 mod end;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant as Deadline};
 
 use nix::sys::signal::Signal;
 use pillion_model::config::Loaded;
 use pillion_model::settings::AppSettings;
 use pillion_model::snapshot::Direction;
+use pillion_runtime::board::{AppControl, AppOrder, Refusal};
 use pillion_runtime::metrics::Counter;
 use pillion_runtime::notify::Notifier;
 use pillion_runtime::say;
 use pillion_runtime::signals::{Intent, Received, Signals};
+use pillion_runtime::supervise::{App, AppOutputs};
 use pillion_runtime::watch::FileWatch;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -29,6 +31,7 @@ use super::drain::Draining;
 use super::events::{Event, Order, Sources, watch_file};
 use super::look::Place;
 use super::reload::{Reloaded, Reloads};
+use super::roles::Roles;
 use super::sidecar::on_loopback;
 use super::{Addresses, Sidecar, Source, banner};
 use crate::admin;
@@ -46,6 +49,7 @@ const SERVING: &str = "serving";
 /// Sidecar and app, and how far they are.
 pub(super) struct Life {
     sidecar: Sidecar,
+    roles: Roles,
     reloads: Reloads,
     sources: Sources,
     stage: Stage,
@@ -57,6 +61,10 @@ pub(super) struct Life {
     app_told: bool,
     /// While an app that failed is cleared away: the wait before its next start.
     restart_wait: Option<Duration>,
+    /// Who asked for a restart of the app, and is told when it has been started.
+    restart_asked: Vec<oneshot::Sender<Result<(), Refusal>>>,
+    /// The app, while its secrets are waited for.
+    app_waits: Option<App>,
     app_view: watch::Sender<AppView>,
     restarts: Counter,
     notifier: Option<Notifier>,
@@ -85,10 +93,14 @@ impl Life {
         signals: Signals,
         loaded: Loaded,
         source: Source,
+        outputs: AppOutputs,
     ) -> Self {
         let reloads = Reloads::new(loaded, source, &sidecar.registry);
         let app_view = watch::Sender::new(given_app(&reloads.settings().app));
         let (orders, received) = mpsc::channel(ORDERS);
+        let (control, role_orders) = AppControl::new();
+        let mut roles = Roles::new(outputs, control);
+        roles.apply(&reloads.loaded().roles, &sidecar, Deadline::now());
         let admin = sidecar.admin.take().map(|bound| {
             let view = admin::View {
                 sidecar: admin::Shared::of(&sidecar),
@@ -102,14 +114,17 @@ impl Life {
         let sources = Sources {
             signals,
             orders: received,
+            role_orders,
             file: reloads.file().map(|file| watch_file(FileWatch::new(file))),
             app: None,
+            app_may_start: None,
             draining: Draining::default(),
             keep_alive: notifier.as_ref().and_then(Notifier::keep_alive).map(every),
         };
         Self {
             restarts: sidecar.registry.counter(&APP_RESTARTS, &[]),
             sidecar,
+            roles,
             reloads,
             sources,
             stage: Stage::Serving,
@@ -117,6 +132,8 @@ impl Life {
             signalled_at: None,
             app_told: false,
             restart_wait: None,
+            restart_asked: Vec::new(),
+            app_waits: None,
             app_view,
             notifier,
             announced: false,
@@ -132,13 +149,20 @@ impl Life {
 
     /// Lives to the end. Returns the code that the process ends with.
     pub(super) async fn run(mut self) -> u8 {
-        self.reloads.catch_up(&self.sidecar);
+        if self.reloads.catch_up(&self.sidecar) {
+            self.apply_roles();
+        }
         if self.sources.app.is_none() || !self.waits_for_app() {
             self.announce();
         }
         while self.stage != Stage::Over {
             match self.sources.next().await {
                 Event::Signal(received) => self.signalled(received).await,
+                Event::Role(AppOrder::Signal(signal, answer)) => {
+                    drop(answer.send(self.role_signals(signal)));
+                }
+                Event::Role(AppOrder::Restart(answer)) => self.role_restarts(answer),
+                Event::AppMayStart => self.start_waiting_app().await,
                 Event::Order(Order::Reload(answer)) => drop(answer.send(self.reload())),
                 Event::Order(Order::Drain(reason)) => self.drain(reason),
                 Event::Order(Order::End(reason)) => self.end(reason),
@@ -181,10 +205,19 @@ impl Life {
     fn reload(&mut self) -> Reloaded {
         self.notify(Notifier::reloading);
         let reloaded = self.reloads.reload(&self.sidecar);
+        if matches!(reloaded, Reloaded::Applied { .. }) {
+            self.apply_roles();
+        }
         if self.announced {
             self.notify(|notifier| notifier.ready(SERVING));
         }
         reloaded
+    }
+
+    /// Roles that are no longer named have as long as a drain.
+    fn apply_roles(&mut self) {
+        let deadline = Deadline::now() + self.reloads.settings().drain_timeout;
+        self.roles.apply(&self.reloads.loaded().roles, &self.sidecar, deadline);
     }
 
     /// Says once, to people and to the service manager, that everything is there.

@@ -12,9 +12,10 @@ use pillion_model::Settings;
 use pillion_model::config::{self, Diagnostic, Loaded, Overrides};
 use pillion_runtime::metrics::{Counter, Gauge, Registry};
 use pillion_runtime::say;
+use pillion_runtime::supervise::Captured;
 use tokio::sync::watch;
 
-use super::{Sidecar, Source};
+use super::{Sidecar, Source, roles};
 use crate::failure::named;
 use crate::metrics::{APPLIED_AT, RELOAD_SUCCESS, RELOADS};
 
@@ -64,6 +65,9 @@ impl fmt::Display for Reloaded {
     }
 }
 
+/// What decides which outputs of the app are read.
+const APP_SOURCE: &str = "logs.sources.NAME.app";
+
 /// The configuration in force, for the admin interface.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigView {
@@ -84,6 +88,8 @@ pub(super) struct Reloads {
     source: Source,
     /// What the process was started with.
     settings: Settings,
+    /// The outputs of the app that are read, which is decided when it is started.
+    captured: Captured,
     view: watch::Sender<ConfigView>,
     counters: [(&'static str, Counter); 3],
     success: Gauge,
@@ -94,6 +100,7 @@ impl Reloads {
     /// The configuration at the start, and where it is read again.
     pub(super) fn new(loaded: Loaded, source: Source, registry: &Registry) -> Self {
         let settings = loaded.settings.clone();
+        let captured = roles::captured(&loaded.roles);
         let now = SystemTime::now();
         let view = watch::Sender::new(ConfigView {
             loaded: Arc::new(loaded),
@@ -108,7 +115,7 @@ impl Reloads {
         success.set(1);
         let applied_at = registry.gauge(&APPLIED_AT, &[]);
         applied_at.set(unix_seconds(now));
-        Self { source, settings, view, counters, success, applied_at }
+        Self { source, settings, captured, view, counters, success, applied_at }
     }
 
     /// What the process was started with.
@@ -133,11 +140,14 @@ impl Reloads {
 
     /// Reads the file for the second time, as it may have changed since the first, before anybody
     /// watched it. Most often it has not, and nothing is said.
-    pub(super) fn catch_up(&mut self, sidecar: &Sidecar) {
+    /// Returns whether something else is in force now.
+    pub(super) fn catch_up(&mut self, sidecar: &Sidecar) -> bool {
         let reloaded = self.take(sidecar);
+        let applied = matches!(reloaded, Reloaded::Applied { .. });
         if reloaded != Reloaded::Unchanged {
             self.record(reloaded);
         }
+        applied
     }
 
     /// Reads the file and puts it in force, or says why not.
@@ -165,7 +175,10 @@ impl Reloads {
             return Reloaded::Refused { problems: vec![unopened(file, &error)] };
         }
         sidecar.proxy.apply(Arc::new(loaded.snapshot.clone()));
-        let restart = config::restart_needed(&self.settings, &loaded.settings);
+        let mut restart = config::restart_needed(&self.settings, &loaded.settings);
+        if roles::captured(&loaded.roles) != self.captured {
+            restart.push(APP_SOURCE);
+        }
         self.view.send_modify(|view| {
             view.applied_at = SystemTime::now();
             view.restart.clone_from(&restart);

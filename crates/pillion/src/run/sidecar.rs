@@ -10,6 +10,7 @@ use pillion_model::settings::{Address, Listen, Settings};
 use pillion_model::snapshot::Direction;
 use pillion_proxy::{Bound, Config, Proxy};
 use pillion_runtime::access_log::AccessLog;
+use pillion_runtime::board::Board;
 use pillion_runtime::cost::{self, Build};
 use pillion_runtime::envelope::Envelope;
 use pillion_runtime::lifecycle::Lifecycle;
@@ -35,6 +36,8 @@ pub(crate) struct Sidecar {
     pub(crate) access_log: AccessLog,
     /// Every metric.
     pub(crate) registry: Registry,
+    /// What roles tell each other.
+    pub(crate) board: Board,
     /// How far it is in its life.
     pub(crate) lifecycle: Lifecycle,
     /// Where it listens.
@@ -65,6 +68,7 @@ impl Sidecar {
     pub(super) fn start(loaded: &Loaded, beside_app: bool) -> Result<Self, Failure> {
         let settings = &loaded.settings;
         let registry = Registry::new(metrics::SERIES_LIMIT);
+        let board = Board::default();
         let build =
             Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT") };
         cost::register(&registry, build, SystemTime::now());
@@ -76,7 +80,7 @@ impl Sidecar {
         let admin = admin.map_err(|error| Failure::because(&error))?;
         let addresses =
             Addresses::of(settings, inbound.as_ref(), outbound.as_ref(), admin.as_ref());
-        let lifecycle = Lifecycle::new(conditions(settings, beside_app));
+        let lifecycle = Lifecycle::new(&conditions(loaded, beside_app));
         metrics::collect(&registry, &lifecycle);
         let proxy = Proxy::start(Config {
             snapshot: Arc::new(loaded.snapshot.clone()),
@@ -84,6 +88,7 @@ impl Sidecar {
             inbound,
             outbound,
             registry: registry.clone(),
+            exchanges: board.exchanges.clone(),
             access_log: access_log.clone(),
             control: Handle::current(),
             app: settings.app.port.map(on_loopback),
@@ -91,7 +96,15 @@ impl Sidecar {
         })
         .map_err(|error| Failure::doing("cannot start the workers", &error))?;
         lifecycle.meet(LISTENERS);
-        Ok(Self { proxy: Arc::new(proxy), access_log, registry, lifecycle, addresses, admin })
+        Ok(Self {
+            proxy: Arc::new(proxy),
+            access_log,
+            registry,
+            board,
+            lifecycle,
+            addresses,
+            admin,
+        })
     }
 
     /// Ends the workers, cuts what is still open, and writes the last lines of the access log.
@@ -160,8 +173,14 @@ fn bind(listen: Option<&Listen>, direction: Direction) -> Result<Option<Bound>, 
 
 /// What has to be so before the sidecar is ready. Without a listener for it, nobody waits for the
 /// app's port; and an app that somebody else starts may itself wait for the sidecar.
-fn conditions(settings: &Settings, beside_app: bool) -> &'static [&'static str] {
-    if beside_app && settings.inbound.is_some() { &[LISTENERS, APP] } else { &[LISTENERS] }
+fn conditions(loaded: &Loaded, beside_app: bool) -> Vec<&'static str> {
+    let waits_for_app = beside_app && loaded.settings.inbound.is_some();
+    let secrets = loaded.roles.secrets.as_ref();
+    let waits_for_secrets = secrets.is_some_and(|secrets| secrets.readiness.wait);
+    [(LISTENERS, true), (APP, waits_for_app), (pillion_secrets::CONDITION, waits_for_secrets)]
+        .into_iter()
+        .filter_map(|(condition, waits)| waits.then_some(condition))
+        .collect()
 }
 
 /// As many workers as the CPU quota has room for. Without a quota one is enough beside an app: it

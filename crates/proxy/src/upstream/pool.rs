@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Endpoint, H2Knowledge, SharedUpstream, Target};
+use super::{Endpoint, H2Knowledge, SharedUpstream, Standing, Target};
 use crate::h2_settings;
 use crate::stream::Stream;
 
@@ -118,6 +118,34 @@ impl Pool {
         let picked = balance::pick(config.balance, &endpoints, &mut cursor, random, avoid);
         self.cursor.set(cursor);
         picked.and_then(|at| endpoints.get(at).cloned())
+    }
+
+    /// The first endpoint of an upstream that has none yet; what it waits for, for no longer than
+    /// `patience`, is the first lookup.
+    pub(crate) async fn first_endpoint(
+        &self,
+        patience: Duration,
+    ) -> Result<Rc<PooledEndpoint>, Reason> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // Before the look: what changes after it is told.
+            let settled = self.shared.settled.notified();
+            match self.shared.standing() {
+                Standing::Ready => {}
+                Standing::Pending => {
+                    timeout_at(deadline, settled).await.map_err(|_| Reason::DnsFailure)?;
+                }
+                Standing::Without(reason) => {
+                    if reason == Reason::DnsFailure {
+                        self.shared.wants_lookup();
+                    }
+                    return Err(reason);
+                }
+            }
+            if let Some(first) = self.endpoints().first() {
+                return Ok(Rc::clone(first));
+            }
+        }
     }
 
     /// Whether its endpoints speak HTTP/2, as far as one of them was asked.

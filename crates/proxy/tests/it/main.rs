@@ -15,6 +15,7 @@ mod interim;
 mod pool;
 mod reload;
 mod retries;
+mod served;
 mod stalls;
 mod tunnels;
 
@@ -27,6 +28,7 @@ use pillion_model::snapshot::{Direction, LogOutput};
 use pillion_model::{Snapshot, config};
 use pillion_proxy::{Bound, Config, Proxy, bind};
 use pillion_runtime::access_log::AccessLog;
+use pillion_runtime::board::Exchanges;
 use pillion_runtime::metrics::Registry;
 use pillion_testkit::{Wire, eventually};
 use tokio::runtime::{Builder, Runtime};
@@ -37,6 +39,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 struct Running {
     proxy: Arc<Proxy>,
     registry: Registry,
+    exchanges: Exchanges,
     inbound: SocketAddr,
     outbound: SocketAddr,
     control: Runtime,
@@ -50,6 +53,7 @@ fn start(text: &str) -> Running {
 fn start_with(text: &str, workers: usize) -> Running {
     let snapshot = snapshot(text);
     let registry = Registry::new(1000);
+    let exchanges = Exchanges::default();
     let access_log = AccessLog::start(&snapshot.access_log, &registry).unwrap();
     let control = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (inbound, outbound) = (listen(Direction::Inbound), listen(Direction::Outbound));
@@ -63,6 +67,7 @@ fn start_with(text: &str, workers: usize) -> Running {
         inbound: Some(inbound),
         outbound: Some(outbound),
         registry: registry.clone(),
+        exchanges: exchanges.clone(),
         access_log,
         control: control.handle().clone(),
         app: None,
@@ -70,7 +75,7 @@ fn start_with(text: &str, workers: usize) -> Running {
     };
     let proxy = Arc::new(Proxy::start(config).unwrap());
     let [inbound, outbound] = addresses;
-    Running { proxy, registry, inbound, outbound, control }
+    Running { proxy, registry, exchanges, inbound, outbound, control }
 }
 
 fn listen(direction: Direction) -> Bound {

@@ -48,10 +48,13 @@ fn the_life_of_a_tunnel_is_not_pillions_own_time() {
     let running = start("inbound: {routes: [{upstream: app}]}\n");
     let mut wire = Wire::connect(running.outbound);
     let address = origin.address();
+    let asked = Instant::now();
     wire.send(format!("CONNECT {address} HTTP/1.1\r\nhost: {address}\r\n\r\n"));
     assert!(wire.head().line.contains("200"));
+    // All that can be Pillion's own; the tunnel lives longer, however slow this machine is.
+    let opening = asked.elapsed();
     let began = Instant::now();
-    eventually("a while", || began.elapsed() > Duration::from_millis(300));
+    eventually("a while", || began.elapsed() > opening + Duration::from_millis(100));
     wire.send("x");
     assert_eq!(wire.read_exact(1), b"x");
     drop(wire);
@@ -59,5 +62,5 @@ fn the_life_of_a_tunnel_is_not_pillions_own_time() {
     let series = "pillion_tax_seconds_count{direction=\"outbound\"}";
     eventually("the exchange is counted", || running.metric(series) > 0.0);
     let sum = running.metric("pillion_tax_seconds_sum{direction=\"outbound\"}");
-    assert!(sum < 0.1, "{sum} s");
+    assert!(sum <= opening.as_secs_f64(), "{sum} s of {opening:?}");
 }

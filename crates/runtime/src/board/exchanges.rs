@@ -30,7 +30,7 @@ struct Shared {
 
 /// The part of one worker: the only one that writes it.
 #[derive(Debug)]
-pub struct InFlight {
+pub struct WorkerExchanges {
     totals: Arc<Totals>,
     shared: Arc<Shared>,
 }
@@ -61,15 +61,15 @@ pub struct Window {
 impl Exchanges {
     /// The part of one more worker.
     #[must_use]
-    pub fn worker(&self) -> InFlight {
+    pub fn worker(&self) -> WorkerExchanges {
         let totals = Arc::<Totals>::default();
         self.workers().push(totals.clone());
-        InFlight { totals, shared: self.0.clone() }
+        WorkerExchanges { totals, shared: self.0.clone() }
     }
 
     /// Says that somebody looks. Until then workers note nothing.
     pub fn follow(&self) {
-        // Relaxed: an exchange more or less at the start does no harm, see `InFlight::began`.
+        // Relaxed: an exchange more or less at the start does no harm, whoever noted its beginning notes its end.
         self.0.followed.store(true, Ordering::Relaxed);
     }
 
@@ -88,16 +88,17 @@ impl Exchanges {
     }
 }
 
-impl InFlight {
-    /// An exchange with the app begins. Whether it was noted: only then is its end noted too.
+impl WorkerExchanges {
+    /// Whether somebody looks: else nothing needs to be noted.
     #[must_use]
-    pub fn began(&self, ids: ExchangeIds) -> bool {
+    pub fn are_followed(&self) -> bool {
         // Relaxed: see `Exchanges::follow`.
-        let followed = self.shared.followed.load(Ordering::Relaxed);
-        if followed {
-            self.totals.write(&self.totals.began, ids);
-        }
-        followed
+        self.shared.followed.load(Ordering::Relaxed)
+    }
+
+    /// The app begins to serve an exchange, which [`WorkerExchanges::ended`] is called for too.
+    pub fn began(&self, ids: ExchangeIds) {
+        self.totals.write(&self.totals.began, ids);
     }
 
     /// An exchange that was noted has ended.
@@ -148,6 +149,18 @@ impl Sum {
     }
 }
 
+impl ExchangeIds {
+    /// The ids in the hexadecimal form of `traceparent`; `None` where it is no such form.
+    #[must_use]
+    pub fn from_hex(trace: &[u8; 32], span: &[u8; 16]) -> Option<Self> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(Self {
+            trace: u128::from_str_radix(text(trace)?, 16).ok()?,
+            span: u64::from_str_radix(text(span)?, 16).ok()?,
+        })
+    }
+}
+
 impl Window {
     /// The exchange that was in flight between `earlier` and this look, if it was exactly one in
     /// all that time.
@@ -172,11 +185,19 @@ fn words(ids: ExchangeIds) -> [u64; 3] {
 mod tests {
     use super::*;
 
+    #[test]
+    fn ids_are_read_from_their_hexadecimal_form() {
+        let ids = ExchangeIds::from_hex(b"0af7651916cd43dd8448eb211c80319c", b"b7ad6b7169203331");
+        let trace = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
+        assert_eq!(ids, Some(ExchangeIds { trace, span: 0xb7ad_6b71_6920_3331 }));
+        assert_eq!(ExchangeIds::from_hex(&[b'x'; 32], &[b'0'; 16]), None);
+    }
+
     fn ids(number: u64) -> ExchangeIds {
         ExchangeIds { trace: u128::from(number) << 60 | 7, span: number }
     }
 
-    fn followed() -> (Exchanges, InFlight, InFlight) {
+    fn followed() -> (Exchanges, WorkerExchanges, WorkerExchanges) {
         let exchanges = Exchanges::default();
         exchanges.follow();
         let (one, other) = (exchanges.worker(), exchanges.worker());
@@ -186,11 +207,11 @@ mod tests {
     #[test]
     fn one_exchange_alone_is_known_also_when_it_has_ended() {
         let (exchanges, one, other) = followed();
-        assert!(other.began(ids(1)));
+        other.began(ids(1));
         other.ended(ids(1));
         let earlier = exchanges.look();
         assert_eq!(earlier.only_since(&earlier), None);
-        assert!(one.began(ids(2)));
+        one.began(ids(2));
         assert_eq!(exchanges.look().only_since(&earlier), Some(ids(2)));
         one.ended(ids(2));
         assert_eq!(exchanges.look().only_since(&earlier), Some(ids(2)));
@@ -202,8 +223,8 @@ mod tests {
     fn of_two_that_overlap_or_follow_each_other_none_is_named() {
         let (exchanges, one, other) = followed();
         let earlier = exchanges.look();
-        assert!(one.began(ids(1)));
-        assert!(other.began(ids(2)));
+        one.began(ids(1));
+        other.began(ids(2));
         assert_eq!(exchanges.look().only_since(&earlier), None);
         one.ended(ids(1));
         assert_eq!(exchanges.look().only_since(&earlier), None);
@@ -212,11 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_noted_while_nobody_looks() {
+    fn workers_see_that_somebody_looks() {
         let exchanges = Exchanges::default();
         let worker = exchanges.worker();
-        let earlier = exchanges.look();
-        assert!(!worker.began(ids(1)));
-        assert_eq!(exchanges.look(), earlier);
+        assert!(!worker.are_followed());
+        exchanges.follow();
+        assert!(worker.are_followed() && exchanges.worker().are_followed());
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,12 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{self, MsgFlags};
 use nix::unistd::{Pid, getpid};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::tree::{Ending, Left, STEP, descendants};
-use super::wire::{Event, Request, check_command};
+use super::wire::{Event, Request, check_command, check_environment};
 use super::{Exit, Keeper, system};
+use crate::board::Secret;
 
 /// Why the app was not started. The message says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +109,7 @@ pub struct App {
     keeper: Pid,
     stop_timeout: Duration,
     command: Vec<OsString>,
+    environment: Vec<(String, Secret)>,
     input: Vec<u8>,
     state: State,
 }
@@ -133,6 +137,7 @@ impl App {
             keeper: keeper.pid,
             stop_timeout: keeper.stop_timeout,
             command,
+            environment: Vec::new(),
             input: Vec::new(),
             state: State::Idle,
         })
@@ -142,6 +147,16 @@ impl App {
     #[must_use]
     pub fn keeper_pid(&self) -> u32 {
         self.keeper.as_raw().unsigned_abs()
+    }
+
+    /// What the environment of the app gets beside ours, from its next start on.
+    ///
+    /// # Errors
+    /// A name is none, a value has a NUL, or it is all together larger than 1 MiB.
+    pub fn set_environment(&mut self, environment: Vec<(String, Secret)>) -> io::Result<()> {
+        check_environment(&for_the_app(&environment))?;
+        self.environment = environment;
+        Ok(())
     }
 
     /// Starts the app and returns its process id. After an exit it may be started again; what the
@@ -154,7 +169,9 @@ impl App {
             self.stop(self.stop_timeout).await;
         }
         // A send that fails, here and below, means that the keeper is lost: the next read says so.
-        drop(self.send_whole(&Request::Start(self.command.clone())).await);
+        let environment = for_the_app(&self.environment);
+        let start = Request::Start { environment, command: self.command.clone() };
+        drop(self.send_whole(&start).await);
         loop {
             match self.next_event().await {
                 Ok(Event::Started(pid)) => {
@@ -237,7 +254,7 @@ impl App {
 
     async fn send_whole(&mut self, request: &Request) -> io::Result<()> {
         use tokio::io::AsyncWriteExt;
-        self.socket.write_all(&request.encode()).await
+        self.socket.write_all(&Zeroizing::new(request.encode())).await
     }
 
     /// Cancel-safe: bytes that were read wait in `input`.
@@ -287,6 +304,12 @@ impl App {
         }
         Exit::KeeperLost
     }
+}
+
+/// The form in which the system takes it, and shows it to the owner of the process.
+fn for_the_app(environment: &[(String, Secret)]) -> Vec<(OsString, OsString)> {
+    let value = |secret: &Secret| OsString::from_vec(secret.reveal().to_vec());
+    environment.iter().map(|(name, secret)| (OsString::from(name), value(secret))).collect()
 }
 
 /// Those that have not ended; our own children among the others are reaped.

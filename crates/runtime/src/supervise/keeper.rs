@@ -16,6 +16,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid};
 
+use super::outputs::Pipes;
 use super::system::{self, Found};
 use super::tree::{Ending, Left, descendants};
 use super::wire::{Event, Request};
@@ -35,7 +36,7 @@ const NOT_FOR_THE_APP: [&str; 6] = [
 ///
 /// # Errors
 /// When the process cannot be set up as a keeper, or the system refuses to wait.
-pub(super) fn run(socket: UnixStream, stop_timeout: Duration) -> io::Result<()> {
+pub(super) fn run(socket: UnixStream, stop_timeout: Duration, pipes: Pipes) -> io::Result<()> {
     prctl::set_name(c"pillion-keeper")?;
     prctl::set_child_subreaper(true)?;
     let mask = SigSet::from(Signal::SIGCHLD);
@@ -46,6 +47,7 @@ pub(super) fn run(socket: UnixStream, stop_timeout: Duration) -> io::Result<()> 
         socket: Some(socket),
         deaths,
         found,
+        pipes,
         stop_timeout,
         input: Vec::new(),
         app: None,
@@ -59,6 +61,7 @@ struct Keeping {
     socket: Option<UnixStream>,
     deaths: SignalFd,
     found: Found,
+    pipes: Pipes,
     stop_timeout: Duration,
     input: Vec<u8>,
     /// The app's first process, until it is reaped.
@@ -142,8 +145,8 @@ impl Keeping {
 
     fn obey(&mut self, request: Request) {
         match request {
-            Request::Start(command) => {
-                let event = match self.start(&command) {
+            Request::Start { environment, command } => {
+                let event = match self.start(&environment, &command) {
                     Ok(pid) => Event::Started(pid.as_raw()),
                     Err(error) => {
                         Event::Failed(error.raw_os_error().unwrap_or(Errno::EINVAL as i32))
@@ -161,7 +164,11 @@ impl Keeping {
         }
     }
 
-    fn start(&mut self, command: &[OsString]) -> io::Result<Pid> {
+    fn start(
+        &mut self,
+        environment: &[(OsString, OsString)],
+        command: &[OsString],
+    ) -> io::Result<Pid> {
         if self.app.is_some() || self.ending.is_some() {
             return Err(Errno::EBUSY.into());
         }
@@ -171,6 +178,8 @@ impl Keeping {
         for name in NOT_FOR_THE_APP {
             command.env_remove(name);
         }
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        self.pipes.attach(&mut command)?;
         system::prepare(&mut command, self.found.clone());
         let child = command.spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|_| Errno::ERANGE)?);

@@ -9,13 +9,21 @@ use super::Exit;
 /// The longest command, with its arguments, that is passed on; above what the kernel would accept.
 pub(super) const COMMAND_LIMIT: usize = 4 << 20;
 
+/// The largest environment that is added to the app's.
+pub(super) const ENVIRONMENT_LIMIT: usize = 1 << 20;
+
 const HEAD: usize = 5;
 
 /// From Pillion to the keeper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Start the app: program, then arguments.
-    Start(Vec<OsString>),
+    /// Start the app.
+    Start {
+        /// What its environment gets beside ours.
+        environment: Vec<(OsString, OsString)>,
+        /// Program, then arguments.
+        command: Vec<OsString>,
+    },
     /// Send the app the signal with this number.
     Signal(i32),
     /// End the app and all that it left behind; SIGKILL after this time.
@@ -43,10 +51,16 @@ impl Request {
     /// The bytes to send.
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Start(command) => {
+            Self::Start { environment, command } => {
+                // Neither a variable nor a word can contain a NUL, so it separates them; a variable
+                // is never empty, so an empty one ends them.
+                let mut payload = Vec::new();
+                for (name, value) in environment {
+                    payload.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+                }
+                payload.push(0);
                 let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
-                // A word of a command cannot contain a NUL, so it separates them.
-                let payload = words.join(&0);
+                payload.extend(words.join(&0));
                 let mut bytes = frame(b'S', u32::try_from(payload.len()).unwrap_or(u32::MAX));
                 bytes.extend_from_slice(&payload);
                 bytes
@@ -62,17 +76,12 @@ impl Request {
     pub(super) fn take(input: &mut Vec<u8>) -> Result<Option<Self>, Garbled> {
         let Some((kind, value)) = head(input) else { return Ok(None) };
         let payload = if kind == b'S' { value as usize } else { 0 };
-        if payload > COMMAND_LIMIT {
+        if payload > COMMAND_LIMIT + ENVIRONMENT_LIMIT + 1 {
             return Err(Garbled);
         }
         let Some(bytes) = input.get(HEAD..HEAD + payload) else { return Ok(None) };
         let request = match kind {
-            b'S' => Self::Start(
-                bytes
-                    .split(|byte| *byte == 0)
-                    .map(|word| OsStr::from_bytes(word).to_owned())
-                    .collect(),
-            ),
+            b'S' => start(bytes),
             b'K' => Self::Signal(value.cast_signed()),
             b'E' => Self::Stop(Duration::from_millis(value.into())),
             _ => return Err(Garbled),
@@ -80,6 +89,17 @@ impl Request {
         input.drain(..HEAD + payload);
         Ok(Some(request))
     }
+}
+
+fn start(payload: &[u8]) -> Request {
+    let mut words = payload.split(|byte| *byte == 0);
+    let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    let variable = |word: &[u8]| {
+        let at = word.iter().position(|byte| *byte == b'=').unwrap_or(word.len());
+        (text(word.get(..at).unwrap_or_default()), text(word.get(at + 1..).unwrap_or_default()))
+    };
+    let environment = words.by_ref().take_while(|word| !word.is_empty()).map(variable).collect();
+    Request::Start { environment, command: words.map(text).collect() }
 }
 
 impl Event {
@@ -111,6 +131,24 @@ impl Event {
         input.drain(..HEAD);
         Ok(Some(event))
     }
+}
+
+/// Checks what cannot be sent: a name that is none, a NUL, more than the kernel would accept.
+pub(super) fn check_environment(environment: &[(OsString, OsString)]) -> std::io::Result<()> {
+    use std::io::{Error, ErrorKind};
+    let nul = |text: &OsStr| text.as_bytes().contains(&0);
+    let no_name = |name: &OsStr| name.is_empty() || name.as_bytes().contains(&b'=') || nul(name);
+    let length: usize = environment.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let problem = if let Some((name, _)) = environment.iter().find(|(name, _)| no_name(name)) {
+        format!("{name:?} is not the name of an environment variable")
+    } else if let Some((name, _)) = environment.iter().find(|(_, value)| nul(value)) {
+        format!("the value of {} contains a NUL character", name.display())
+    } else if length > ENVIRONMENT_LIMIT {
+        format!("the environment is larger than {ENVIRONMENT_LIMIT} bytes")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidInput, problem))
 }
 
 /// Checks what cannot be sent: an empty command, a NUL inside a word, a command beyond the limit.
@@ -153,13 +191,16 @@ mod tests {
     proptest! {
         #[test]
         fn requests_survive_the_wire_in_pieces(
+            names in prop::collection::vec("[A-Z]{1,8}".prop_map(OsString::from), 0..4),
+            values in prop::collection::vec(word(), 4),
             command in prop::collection::vec(word(), 1..6),
             number in any::<i32>(),
             millis in any::<u32>(),
             cut in 0usize..40,
         ) {
+            let environment = names.into_iter().zip(values).collect();
             let sent = [
-                Request::Start(command),
+                Request::Start { environment, command },
                 Request::Signal(number),
                 Request::Stop(Duration::from_millis(millis.into())),
             ];
@@ -196,6 +237,25 @@ mod tests {
         ] {
             assert_eq!(Event::take(&mut event.encode()), Ok(Some(event)));
         }
+    }
+
+    #[test]
+    fn impossible_environments_are_refused() {
+        let check = |name: &str, value: &str| {
+            check_environment(&[(OsString::from(name), OsString::from(value))])
+        };
+        assert!(check("PASSWORD", "a=b").is_ok());
+        for (name, value, problem) in [
+            ("", "v", "not the name"),
+            ("A=B", "v", "not the name"),
+            ("A", "v\0w", "the value of A contains a NUL"),
+        ] {
+            let message = check(name, value).unwrap_err().to_string();
+            assert!(message.contains(problem), "{message}");
+        }
+        let room = ENVIRONMENT_LIMIT - 3;
+        assert!(check("A", &"v".repeat(room)).is_ok());
+        assert!(check("A", &"v".repeat(room + 1)).is_err());
     }
 
     #[test]

@@ -8,16 +8,17 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{BufRead, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use pillion_runtime::signals::{Blocked, Intent, Signals};
-use pillion_runtime::supervise::{App, Exit, Keeper};
+use pillion_runtime::supervise::{App, Captured, Exit, Keeper};
 
-/// `host run STOP_MILLIS TIMES COMMAND…` or `host listen`.
+/// `host run STOP_MILLIS TIMES COMMAND…`, `host capture NAME=VALUE COMMAND…` or `host listen`.
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next().unwrap().to_str().unwrap() {
@@ -26,12 +27,37 @@ fn main() -> ExitCode {
             let (stop_timeout, times) = (Duration::from_millis(number()), number());
             run(stop_timeout, times, words.collect())
         }
+        "capture" => {
+            let variable = words.next().unwrap().into_string().unwrap();
+            capture(variable.split_once('=').unwrap(), words.collect())
+        }
         _ => listen(),
     }
 }
 
+/// Runs the app to its end with one variable more, and shows what came out of its outputs.
+fn capture((name, value): (&str, &str), command: Vec<OsString>) -> ExitCode {
+    let mut keeper = Keeper::fork(Duration::ZERO, Captured { stdout: true, stderr: true }).unwrap();
+    let outputs = keeper.take_outputs();
+    let exit =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
+            async {
+                let mut app = keeper.into_app(command).unwrap();
+                app.set_environment(vec![(name.to_owned(), value.into())]).unwrap();
+                app.start().await.unwrap();
+                app.exited().await
+            },
+        );
+    for (name, output) in [("stdout", outputs.stdout), ("stderr", outputs.stderr)] {
+        let lines = BufReader::new(File::from(output.unwrap())).lines();
+        lines.for_each(|line| println!("{name}: {}", line.unwrap()));
+    }
+    println!("host: the app {exit}");
+    ExitCode::from(exit.code())
+}
+
 fn run(stop_timeout: Duration, times: u64, command: Vec<OsString>) -> ExitCode {
-    let keeper = Keeper::fork(stop_timeout).unwrap();
+    let keeper = Keeper::fork(stop_timeout, Captured::default()).unwrap();
     let blocked = Blocked::block().unwrap();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut signals = blocked.listen().unwrap();

@@ -51,6 +51,14 @@ fn a_command_that_cannot_be_started_is_explained() {
     }
 }
 
+#[test]
+fn captured_outputs_are_read_by_us_and_the_environment_has_what_we_add() {
+    let script = "echo out $TOKEN; echo err >&2; exit 3";
+    let mut host = Host::spawn(command(["capture", "TOKEN=a=b c", "sh", "-c", script]));
+    assert_eq!(host.end(), Some(3), "{}", host.said);
+    assert_eq!(host.said, "stdout: out a=b c\nstderr: err\nhost: the app ended with code 3\n");
+}
+
 /// What `app` prints when the host runs it, and when it runs alone.
 fn with_and_without(app: &[&str]) -> (String, String) {
     let mut host = Host::run(NEVER, app);

@@ -1,9 +1,21 @@
 //! The secrets role, part by part, against real files, processes and servers.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of tests that cannot go on is a failing test"
+)]
 
+mod auth;
+mod bed;
 mod crash;
+mod dynamic;
 mod files;
+mod kv;
+mod outage;
+mod relay;
+mod session;
 mod sources;
 mod store;
 mod transaction;

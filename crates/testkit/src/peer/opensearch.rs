@@ -28,7 +28,7 @@ impl OpenSearch {
         let folder = TempDir::with_prefix("pillion-opensearch-").unwrap();
         let jars = cache().join("opensearch/lib");
         assert!(jars.is_dir(), "{} is missing: {HOW_TO_GET_IT}", jars.display());
-        let mut address = free_address();
+        let address = free_address();
         let config = format!(
             "network.host: {}\ndiscovery.type: single-node\n\
              cluster.routing.allocation.disk.threshold_enabled: false\n",
@@ -42,16 +42,11 @@ impl OpenSearch {
         java.arg("-basePath").arg(folder.path().join("node"));
         java.arg("-confPath").arg(folder.path());
         java.args(["-numOfNode", "1", "-clusterName", "test", "-printOnFailure"]);
-        let mut peer = Peer::spawn(java);
-        peer.wait_until_ready(|peer| match port(&peer.stdout.text()) {
-            Some(port) => {
-                // The runner looks for a free port on `localhost`; the node is alone on its host.
-                address.set_port(port);
-                answers(address)
-            }
-            None => false,
-        });
-        Self { peer, _folder: folder, address }
+        let mut opensearch = Self { peer: Peer::spawn(java), _folder: folder, address };
+        let port = opensearch.port();
+        opensearch.address.set_port(port);
+        opensearch.wait_until_ready();
+        opensearch
     }
 
     /// Where it listens.
@@ -80,13 +75,29 @@ impl OpenSearch {
         let hits = found["hits"]["hits"].as_array().unwrap();
         hits.iter().map(|hit| hit["_source"].clone()).collect()
     }
-}
+    /// Kills it if it runs, and starts it again on the same address with what it had stored.
+    pub fn restart(&mut self) {
+        self.peer.restart();
+        let port = self.port();
+        assert_eq!(port, self.address.port(), "somebody came to listen on localhost:{port}");
+        self.wait_until_ready();
+    }
 
-fn port(text: &str) -> Option<u16> {
-    text.lines().find_map(|line| line.strip_prefix(PORT)?.trim().parse().ok())
-}
+    /// The port that the runner has chosen: one that is free on `localhost`, and so for this node,
+    /// which has a host of its own.
+    fn port(&mut self) -> u16 {
+        let find =
+            |text: &str| text.lines().find_map(|line| line.strip_prefix(PORT)?.trim().parse().ok());
+        self.peer.wait_until_ready(|peer| find(&peer.stdout.text()).is_some());
+        find(&self.peer.stdout.text()).unwrap()
+    }
 
-fn answers(address: SocketAddr) -> bool {
-    let health = Rest::new(format!("http://{address}")).ask("GET", "/_cluster/health", "");
-    health.is_ok_and(|answer| answer.status == 200)
+    fn wait_until_ready(&mut self) {
+        let rest = self.rest();
+        self.peer.wait_until_ready(|_| {
+            // Yellow: replicas have nowhere to go. Red: what was stored is not there yet.
+            let health = rest.ask("GET", "/_cluster/health?wait_for_status=yellow&timeout=1s", "");
+            health.is_ok_and(|answer| answer.status == 200)
+        });
+    }
 }

@@ -9,15 +9,21 @@ use pillion_testkit::{
 use serde_json::{Value, json};
 
 #[test]
-fn opensearch_finds_the_documents_of_an_index() {
-    let opensearch = OpenSearch::start();
+fn opensearch_finds_the_documents_of_an_index_also_after_a_kill() {
+    let mut opensearch = OpenSearch::start();
     assert_eq!(opensearch.documents("logs-*"), [Value::Null; 0]);
     let bulk = "{\"create\":{}}\n{\"message\":\"one\"}\n{\"create\":{}}\n{\"message\":\"two\"}\n";
     let taken = opensearch.rest().call("POST", "/logs-app/_bulk", bulk).json();
     assert_eq!(taken["errors"], false, "{taken}");
-    let mut found = opensearch.documents("logs-*");
-    found.sort_by_key(Value::to_string);
-    assert_eq!(found, [json!({"message": "one"}), json!({"message": "two"})]);
+    let found = |opensearch: &OpenSearch| {
+        let mut found = opensearch.documents("logs-*");
+        found.sort_by_key(Value::to_string);
+        found
+    };
+    let both = [json!({"message": "one"}), json!({"message": "two"})];
+    assert_eq!(found(&opensearch), both);
+    opensearch.restart();
+    assert_eq!(found(&opensearch), both);
 }
 
 #[test]

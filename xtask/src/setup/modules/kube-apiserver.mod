@@ -6,6 +6,7 @@ godebug default=go1.24
 
 require k8s.io/kubernetes v1.34.4
 
+// Kubernetes replaces these by folders of its own repository.
 replace (
 	k8s.io/api => k8s.io/api v0.34.4
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.34.4

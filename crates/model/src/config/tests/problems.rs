@@ -62,7 +62,7 @@ fn nothing_in_a_file_drives_the_terminal() {
         listed(text),
         [
             "1:1 \u{fffd}[31m: unknown key (the keys here are app, inbound, outbound, upstreams, \
-             admin, access_log, limits, trust, workers, drain)",
+             admin, access_log, logs, secrets, limits, trust, workers, drain)",
             "2:22 access_log.format: a log format has no control characters, found '\\u{1b}'",
         ]
     );
@@ -95,7 +95,7 @@ fn the_line_number_has_as_much_room_as_it_needs() {
     |
 100 | banana: 1
     | ^^^^^^
-    = the keys here are app, inbound, outbound, upstreams, admin, access_log, limits, trust, \
+    = the keys here are app, inbound, outbound, upstreams, admin, access_log, logs, secrets, limits, trust, \
          workers, drain"
     );
 }
@@ -152,7 +152,10 @@ fn a_hundred_problems_are_enough() {
 #[test]
 fn keys_are_known_and_come_once() {
     check(&[
-        ("listen: x", "1:1 listen: unknown key (this key belongs to inbound or outbound or admin)"),
+        (
+            "listen: x",
+            "1:1 listen: unknown key (this key belongs to inbound or outbound or admin or logs.sources.NAME or secrets.api)",
+        ),
         (
             "app: {protocol: http2}",
             "1:7 app.protocol: unknown key (this key belongs to inbound or \

@@ -145,7 +145,7 @@ pub(super) fn read_dns_name(text: &str) -> Result<String, Fault> {
 }
 
 /// The path of `unix:/path`; `None` where the text is no Unix address at all.
-fn unix_path(text: &str) -> Result<Option<PathBuf>, Fault> {
+pub(super) fn unix_path(text: &str) -> Result<Option<PathBuf>, Fault> {
     let Some(path) = text.strip_prefix("unix:") else {
         return Ok(None);
     };

@@ -3,25 +3,52 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use pillion_runtime::board::Refusal;
 use pillion_runtime::say;
-use pillion_runtime::supervise::{App, Exit};
+use pillion_runtime::supervise::{App, Exit, StartError};
+use tokio::sync::oneshot;
 
 use super::super::app::Beside;
 use super::super::banner::where_the_app_is;
+use super::super::events::watch_condition;
 use super::super::look::Place;
 use super::super::sidecar::APP;
 use super::{Life, Stage};
 use crate::failure::Failure;
 
 impl Life {
-    /// Starts the app for the first time.
+    /// Starts the app for the first time: at once, or when its secrets are there.
     ///
     /// # Errors
     /// It cannot be started.
     pub(in crate::run) async fn start_app(&mut self, app: App) -> Result<(), Failure> {
+        let lifecycle = &self.sidecar.lifecycle;
+        if lifecycle.status().missing.contains_key(pillion_secrets::CONDITION) {
+            say!(Info, "the app is started when its secrets are there");
+            self.sources.app_may_start =
+                Some(watch_condition(lifecycle, pillion_secrets::CONDITION));
+            self.app_waits = Some(app);
+            return Ok(());
+        }
+        self.start_app_now(app).await.map_err(|error| Failure::app(error.exit_code(), &error))
+    }
+
+    /// Everything is there that the app's start waited for.
+    pub(super) async fn start_waiting_app(&mut self) {
+        self.sources.app_may_start = None;
+        let Some(app) = self.app_waits.take().filter(|_| self.ending.is_none()) else { return };
+        if let Err(error) = self.start_app_now(app).await {
+            say!(Error, "{error}");
+            self.code = error.exit_code();
+            self.end("the app cannot be started");
+        }
+    }
+
+    async fn start_app_now(&mut self, app: App) -> Result<(), StartError> {
         let settings = &self.reloads.settings().app;
         let mut app = Beside::new(app, settings, self.sidecar.addresses.ports());
-        let pid = app.start().await.map_err(|error| Failure::app(error.exit_code(), &error))?;
+        let environment = self.sidecar.board.environment.current();
+        let pid = app.start(environment).await?;
         self.sources.app = Some(app);
         self.app_started(pid);
         Ok(())
@@ -38,7 +65,38 @@ impl Life {
         }
     }
 
-    fn app_started(&self, pid: u32) {
+    /// A role signals the app.
+    pub(super) fn role_signals(&self, signal: Signal) -> Result<(), Refusal> {
+        match &self.sources.app {
+            Some(app) if app.is_running() => {
+                app.signal(signal);
+                Ok(())
+            }
+            Some(_) => Err(Refusal("the app does not run now".to_owned())),
+            None => Err(Refusal("there is no supervised app".to_owned())),
+        }
+    }
+
+    /// A role asks for a restart of the app. It is answered when the app has been started again.
+    pub(super) fn role_restarts(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) {
+        let app = self.sources.app.as_mut().filter(|_| self.ending.is_none());
+        let Some(app) = app else {
+            drop(answer.send(Err(Refusal("there is no supervised app that goes on".to_owned()))));
+            return;
+        };
+        self.restart_asked.push(answer);
+        if app.is_running() {
+            app.stop();
+            self.restart_wait = Some(Duration::ZERO);
+            self.sidecar.proxy.set_app(None);
+            self.app_missing("it is restarted");
+        }
+    }
+
+    fn app_started(&mut self, pid: u32) {
+        for asked in self.restart_asked.drain(..) {
+            drop(asked.send(Ok(())));
+        }
         self.sidecar.proxy.set_app(None);
         self.app_view.send_modify(|view| {
             view.expected = true;
@@ -126,7 +184,7 @@ impl Life {
 
     pub(super) async fn restart_app(&mut self) {
         let Some(app) = &mut self.sources.app else { return };
-        match app.start().await {
+        match app.start(self.sidecar.board.environment.current()).await {
             Ok(pid) => {
                 self.restarts.inc();
                 self.app_started(pid);

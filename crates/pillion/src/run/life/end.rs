@@ -1,16 +1,18 @@
 //! The end, step by step, and the end by force.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Deadline};
 
 use pillion_model::snapshot::Direction;
 use pillion_runtime::say;
 use pillion_runtime::signals::Received;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Life, Stage};
 
 /// What a shell adds to the number of a signal.
 const SIGNAL_CODE: i32 = 128;
+/// Roles have at least this long to deliver what they have.
+const ROLES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Answers of the admin interface that are under way may take this long.
 const ADMIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -73,11 +75,16 @@ impl Life {
             Some(app) => app.kill().await.code(),
             None => u8::try_from(SIGNAL_CODE + received.signal as i32).unwrap_or(u8::MAX),
         };
+        self.ending = Some(Instant::now());
         self.stage = Stage::Over;
     }
 
     /// The last steps. Returns the code that the process ends with.
-    pub(super) async fn finish(self) -> u8 {
+    pub(super) async fn finish(mut self) -> u8 {
+        // Before the access log ends, which may be what they deliver.
+        let left = self.ending.map(|at| at.saturating_duration_since(Instant::now()));
+        let deadline = Deadline::now() + left.unwrap_or_default().max(ROLES_TIMEOUT);
+        drop(timeout_at(deadline.into(), self.roles.end(deadline)).await);
         self.sidecar.stop();
         self.sidecar.lifecycle.stopped();
         if let Some(admin) = self.admin {

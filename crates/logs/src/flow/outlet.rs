@@ -1,0 +1,186 @@
+//! One sink, as records see it: which it takes, in what form, and where they wait.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pillion_model::logs::{FullPolicy, Sink as Settings};
+use tokio::sync::Notify;
+
+use crate::batcher::{Batcher, Slot, Spares};
+use crate::budget::Budget;
+use crate::dead_letters::DeadLetters;
+use crate::deliver::{self, Deliverer, Parcel, Supply};
+use crate::encode::{Encoder, Facts, Origin};
+use crate::queue::{Plan, Queue, Taken};
+use crate::receipt::Receipt;
+use crate::record::Record;
+use crate::sink::{Order, Sink, SinkError};
+use crate::steps::Condition;
+
+/// Where the disk buffers are, below the state folder.
+const BUFFERS: &str = "buffer";
+
+/// One sink.
+pub(crate) struct Outlet {
+    pub(crate) settings: Arc<Settings>,
+    condition: Condition,
+    encoder: RefCell<Encoder>,
+    batcher: RefCell<Batcher>,
+    pub(crate) queue: Queue,
+    pub(crate) deliverer: Deliverer,
+    /// Something was added to an empty batcher.
+    begun: Notify,
+    /// Records that it was given.
+    pub(crate) taken: Cell<u64>,
+}
+
+/// When a record was read, on both clocks, and what is done where there is no room for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) now: Instant,
+    pub(crate) unix: i64,
+    pub(crate) full: FullPolicy,
+}
+
+impl Outlet {
+    /// A sink with its queue. `share` is what it may hold in memory.
+    ///
+    /// # Errors
+    /// What the configuration says cannot be.
+    pub(crate) fn open(
+        settings: &Arc<Settings>,
+        state: Option<&Path>,
+        budget: &Budget,
+        share: usize,
+        seed: u64,
+    ) -> Result<Self, SinkError> {
+        let sink = Sink::new(&settings.output)?;
+        let name = &settings.name;
+        let spares = Spares::new(settings.batch.bytes);
+        let disk = state.filter(|_| settings.buffer.disk > 0);
+        let disk = disk.map(|state| (state.join(BUFFERS).join(&**name), settings.buffer));
+        let queue = Queue::open(Plan {
+            memory: share,
+            disk,
+            order: match sink.order {
+                Order::Free => crate::queue::Order::Free,
+                Order::ByPartition => crate::queue::Order::Partition,
+            },
+            dead: DeadLetters::new(state, name),
+            spares: spares.clone(),
+        });
+        Ok(Self {
+            condition: Condition::new(&settings.when)?,
+            encoder: RefCell::new(Encoder::new(&settings.output)),
+            batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares)),
+            queue,
+            deliverer: Deliverer::new(name.clone(), sink, settings.retry, seed),
+            settings: settings.clone(),
+            begun: Notify::new(),
+            taken: Cell::new(0),
+        })
+    }
+
+    /// Whether it gets records of this source at all.
+    pub(crate) fn is_for(&self, source: &str) -> bool {
+        let sources = &self.settings.sources;
+        sources.is_empty() || sources.iter().any(|name| **name == *source)
+    }
+
+    /// What of a source is the same on every record.
+    pub(crate) fn origin(&self, facts: &Facts<'_>) -> Origin {
+        self.encoder.borrow().origin(facts)
+    }
+
+    /// Takes a record, if it is one for this sink.
+    pub(crate) fn offer(
+        &self,
+        record: &Record<'_>,
+        source: &str,
+        origin: &Origin,
+        receipts: &[Receipt],
+        reading: Reading,
+    ) {
+        if !self.condition.holds(record, source) {
+            return;
+        }
+        self.taken.set(self.taken.get() + 1);
+        let mut encoder = self.encoder.borrow_mut();
+        let partition = encoder.partition(record, origin);
+        let Reading { now, unix, full } = reading;
+        let slot = Slot { partition: &partition, full, receipts, read: unix };
+        let mut batcher = self.batcher.borrow_mut();
+        let was_empty = batcher.deadline().is_none();
+        batcher.add(slot, now, |bytes| encoder.encode(record, origin, bytes));
+        if was_empty {
+            self.begun.notify_one();
+        }
+    }
+
+    /// Moves full batches into the queue; waits where there is no room and the source can wait.
+    pub(crate) async fn hand_on(&self) {
+        loop {
+            let closed = self.batcher.borrow_mut().closed();
+            let Some((batch, full)) = closed else { return };
+            self.queue.push(batch, full).await;
+        }
+    }
+
+    /// Closes batches that are old enough, for as long as the sink is there.
+    pub(crate) async fn watch_age(&self) {
+        loop {
+            let due = self.batcher.borrow().deadline();
+            match due {
+                None => self.begun.notified().await,
+                Some(due) => {
+                    tokio::time::sleep_until(due.into()).await;
+                    self.batcher.borrow_mut().close_due(Instant::now());
+                    self.hand_on().await;
+                }
+            }
+        }
+    }
+
+    /// Closes everything: nothing more is offered.
+    pub(crate) async fn close(&self) {
+        self.batcher.borrow_mut().close_all();
+        self.hand_on().await;
+        self.queue.close();
+    }
+
+    /// Delivers until the queue is closed and empty.
+    pub(crate) async fn deliver(&self) -> deliver::End {
+        self.deliverer.run(Waiting(self.queue.clone())).await
+    }
+}
+
+/// The queue, as the delivery takes from it.
+struct Waiting(Queue);
+
+impl Supply for Waiting {
+    type Parcel = Taken;
+
+    async fn next(&mut self) -> Option<Taken> {
+        self.0.pop().await
+    }
+}
+
+impl Parcel for Taken {
+    fn batch(&self) -> &crate::batch::Batch {
+        self.batch()
+    }
+
+    fn dead(&self, record: &[u8], reason: &str) {
+        self.dead(record, reason);
+    }
+
+    fn done(self) {
+        self.done();
+    }
+}
+
+/// Every sink of a configuration.
+pub(crate) type Outlets = Rc<[Rc<Outlet>]>;

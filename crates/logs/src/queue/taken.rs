@@ -1,0 +1,70 @@
+//! A batch that the sink was given.
+
+use crate::batch::Batch;
+use crate::record::UnixNanos;
+
+use super::Queue;
+use super::state::Waiting;
+
+/// A batch in hand. Dropped without a word it goes back to the queue, and comes first again.
+#[derive(Debug)]
+pub struct Taken {
+    queue: Queue,
+    number: u64,
+    waiting: Waiting,
+    is_over: bool,
+}
+
+impl Taken {
+    pub(super) fn new(queue: Queue, number: u64, waiting: Waiting) -> Self {
+        Self { queue, number, waiting, is_over: false }
+    }
+
+    /// The batch.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.waiting.batch
+    }
+
+    /// The batch, to take out of it what needs not be tried again.
+    pub fn batch_mut(&mut self) -> &mut Batch {
+        &mut self.waiting.batch
+    }
+
+    /// All of it is delivered.
+    pub fn done(mut self) {
+        self.finish();
+    }
+
+    /// To be tried again; until then it is the first of its partition.
+    pub fn put_back(self) {
+        drop(self);
+    }
+
+    /// The sink will never take it: all of its records are dead letters.
+    pub fn dead(mut self, reason: &str, now: UnixNanos) {
+        self.queue.0.dead.write(self.batch().records(), reason, now);
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        self.is_over = true;
+        let shared = &self.queue.0;
+        let waiting = self.waiting.take();
+        shared.state.borrow_mut().finish(self.number, waiting, &shared.spares);
+        shared.chores.notify_one();
+        shared.room.notify_waiters();
+        shared.filled.notify_waiters();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let shared = &self.queue.0;
+        shared.state.borrow_mut().put_back(self.number, self.waiting.take());
+        shared.filled.notify_waiters();
+    }
+}

@@ -1,0 +1,218 @@
+//! How the role stands: for the admin interface, the command line and the metrics.
+
+mod metrics;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pillion_runtime::metrics::Registry;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::tail::{self, Tail};
+pub use metrics::METRICS;
+
+/// Files that are shown one by one; the others as a sum.
+const FILES: usize = 50;
+/// How often the files are looked at while they are read.
+const SHOWN_EVERY: Duration = Duration::from_millis(500);
+
+/// How the role stood a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// Bytes of log data that are held in memory.
+    pub memory_used: usize,
+    /// The most that may be.
+    pub memory_limit: usize,
+    /// Each source.
+    pub sources: Vec<SourceStatus>,
+    /// Each sink.
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// How a source stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Records that were made of them.
+    pub records: u64,
+    /// Records that a step left out.
+    pub dropped: u64,
+    /// Records that were too long, and cut.
+    pub truncated: u64,
+    /// Records that do not follow their format.
+    pub unparsed: u64,
+    /// Records whose bytes were no text everywhere.
+    pub repaired: u64,
+    /// Records in which something was made unreadable.
+    pub redacted: u64,
+    /// Its files, those that are furthest behind first; the rest as one.
+    pub files: Vec<FileStatus>,
+    /// Files besides these.
+    pub other_files: usize,
+    /// Bytes of all files that are not delivered yet.
+    pub lag_bytes: u64,
+    /// Files that are open.
+    pub open_files: usize,
+    /// Bytes that were gone before they could be read.
+    pub lost_bytes: u64,
+}
+
+/// How a file stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FileStatus {
+    /// Where it is, or was last.
+    pub path: String,
+    /// `waiting`, `idle`, `closed`, `rotated`, `gone`, `copy` or `unreadable`.
+    pub state: &'static str,
+    /// Why it is unreadable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Bytes that it has.
+    pub size: u64,
+    /// Bytes that were read.
+    pub read: u64,
+    /// Bytes that were delivered.
+    pub delivered: u64,
+    /// Bytes that were not delivered.
+    pub lag_bytes: u64,
+    /// Seconds since something was last read.
+    pub silent_s: u64,
+}
+
+/// How a sink stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Records that it was meant to get.
+    pub records: u64,
+    /// Records that arrived.
+    pub delivered: u64,
+    /// Their bytes, before compression.
+    pub delivered_bytes: u64,
+    /// Tries that did not succeed, by cause.
+    pub retries: Vec<(&'static str, u64)>,
+    /// Records that it refused for good; they are in the dead letters.
+    pub rejected: u64,
+    /// Records that were dropped because there was no room.
+    pub dropped: u64,
+    /// Bytes that were.
+    pub dropped_bytes: u64,
+    /// Records that wait in memory, on their way included.
+    pub waiting: u64,
+    /// Bytes that do.
+    pub waiting_bytes: u64,
+    /// Records that wait on the disk.
+    pub on_disk: u64,
+    /// Bytes that the disk buffer takes.
+    pub disk_bytes: u64,
+    /// Batches on their way.
+    pub in_flight: usize,
+    /// `closed` (all is well), `open` (it is left alone for a while) or `probing`.
+    pub circuit: &'static str,
+    /// Seconds since the oldest record that is not delivered was read.
+    pub lag_s: f64,
+    /// What went wrong last, until something arrives again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// What keeps the disk buffer from use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_error: Option<String>,
+}
+
+/// Where the role says how it stands. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct StatusBoard(Arc<watch::Sender<Status>>);
+
+impl StatusBoard {
+    /// A board whose numbers are metrics of `registry` too.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        let board = Self::default();
+        let seen = board.clone();
+        registry.collector(Box::new(move |samples| metrics::put(&seen.current(), samples)));
+        board
+    }
+
+    /// How it stood a moment ago.
+    #[must_use]
+    pub fn current(&self) -> Status {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn show(&self, status: Status) {
+        self.0.send_replace(status);
+    }
+}
+
+/// Where the reader of a source's files says how they stand.
+#[derive(Clone, Debug)]
+pub(crate) struct FilesBoard {
+    status: Rc<RefCell<tail::Status>>,
+    shown: Instant,
+    /// Whether something was read since.
+    stale: bool,
+}
+
+impl FilesBoard {
+    pub(crate) fn new() -> Self {
+        Self { status: Rc::default(), shown: Instant::now(), stale: true }
+    }
+
+    /// What it says, for the other side.
+    pub(crate) fn status(&self) -> Rc<RefCell<tail::Status>> {
+        self.status.clone()
+    }
+
+    /// Something was read.
+    pub(crate) fn touch(&mut self) {
+        self.stale = true;
+    }
+
+    /// When it is next to be shown: soon after something was read.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.stale.then(|| self.shown + SHOWN_EVERY)
+    }
+
+    /// Shows how the files stand, if it is time.
+    pub(crate) fn show_when_due(&mut self, tail: &Tail) {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.show(tail);
+        }
+    }
+
+    /// Shows how the files stand.
+    pub(crate) fn show(&mut self, tail: &Tail) {
+        let status = tail.status(FILES);
+        // What is on its way may be delivered without anything being read.
+        let lag: u64 = status.files.iter().map(|file| file.lag).sum();
+        self.stale = lag + status.others_lag > 0;
+        *self.status.borrow_mut() = status;
+        self.shown = Instant::now();
+    }
+}
+
+impl From<&tail::FileStatus> for FileStatus {
+    fn from(file: &tail::FileStatus) -> Self {
+        let reason = match &file.state {
+            tail::FileState::Unreadable(reason) => Some(reason.to_string()),
+            _ => None,
+        };
+        Self {
+            path: file.path.display().to_string(),
+            state: file.state.label(),
+            reason,
+            size: file.size,
+            read: file.read,
+            delivered: file.delivered,
+            lag_bytes: file.lag,
+            silent_s: file.silent_s,
+        }
+    }
+}

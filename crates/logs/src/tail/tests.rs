@@ -1,0 +1,4 @@
+//! The file source on real files.
+
+mod model;
+mod reader;
