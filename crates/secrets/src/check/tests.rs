@@ -1,3 +1,5 @@
+//! Each kind of check, with what it lets in and what it refuses.
+
 use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::chance::wait;
+
 /// The first wait after a failure, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -24,9 +26,8 @@ impl Pace {
 
     /// Waits after failures: twice as long after each.
     pub(super) async fn recover(&mut self) {
-        if let Some(steps) = self.failures.checked_sub(1) {
-            let wait = WAITS.0.saturating_mul(2_u32.saturating_pow(steps)).min(WAITS.1);
-            sleep(spread(wait, (self.chance)())).await;
+        if self.failures > 0 {
+            sleep(wait(self.failures, WAITS, (self.chance)())).await;
         }
     }
 

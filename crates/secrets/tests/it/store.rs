@@ -196,7 +196,7 @@ fn notes_outlive_the_files_of_their_version() {
 
 #[test]
 fn who_opens_the_folder_once_reads_one_version_however_often_it_changes() {
-    let dir = TempDir::new().unwrap();
+    let dir = TempDir::new_in("/dev/shm").unwrap();
     let mut store = open(dir.path());
     bring(&mut store, &draft(&[("crt", "0"), ("key", "0")]), 2);
     let is_over = Arc::new(AtomicBool::new(false));
@@ -204,6 +204,8 @@ fn who_opens_the_folder_once_reads_one_version_however_often_it_changes() {
     let reader = std::thread::spawn(move || {
         let mut read = 0;
         while !over.load(Ordering::SeqCst) || read < 100 {
+            // The link itself is there at any moment.
+            fs::read_link(&current).unwrap();
             // It may be so slow that the version is gone already, but it is never mixed.
             let Ok(version) = current.canonicalize() else { continue };
             if let (Ok(crt), Ok(key)) =

@@ -347,3 +347,23 @@ fn a_way_back_that_fails_is_said_and_taken_by_the_next_transaction() {
     assert_eq!(report.done[0].part, Part::Return);
     assert_eq!(seen(dir.path()), expected(&draft(&[("a", "3")])));
 }
+
+#[test]
+fn a_confirmation_that_cannot_be_recorded_is_said_and_asked_for_again() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    run(&mut store, &Stage::default(), draft(&[("a", "1")]), &mut |_| {});
+    let journal = dir.path().join(".versions/journal");
+    let spoil = format!("rm {0} && mkdir {0} && touch {0}/x", journal.display());
+    let stage = Stage { confirm: Confirm::Command(sh(&spoil)), ..Stage::default() };
+    let files = || draft(&[("a", "2")]);
+    let report = run(&mut store, &stage, files(), &mut |_| {});
+    assert_eq!(report.outcome, Outcome::Unrecorded(2), "{report}");
+    assert_eq!(report.fault().unwrap().part, Part::Settle);
+    assert_eq!(seen(dir.path()), expected(&files()));
+
+    fs::remove_dir_all(&journal).unwrap();
+    let report = run(&mut store, &Stage::default(), files(), &mut |_| {});
+    assert_eq!(report.outcome, Outcome::Settled(2), "{report}");
+    assert_eq!(versions(dir.path()), ["1", "2"]);
+}

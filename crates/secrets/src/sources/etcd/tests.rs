@@ -123,7 +123,9 @@ async fn a_watch_that_breaks_goes_on_where_it_was_and_its_pieces_are_put_togethe
 
 #[tokio::test]
 async fn answers_that_are_not_those_of_etcd_are_errors_that_quote_nothing() {
-    for answer in ["", "{}", "hunter2", "{\"kvs\":\"hunter2\"}", "{\"kvs\":[{\"key\":\"hunter2!\"}]}"] {
+    for answer in
+        ["", "{}", "hunter2", "{\"kvs\":\"hunter2\"}", "{\"kvs\":[{\"key\":\"hunter2!\"}]}"]
+    {
         let origin = Origin::saying(answer);
         let url = format!("http://{}", origin.address());
         let mut source = EtcdSource::new(&url, &Options::default(), "app/").unwrap();
