@@ -199,10 +199,14 @@ impl Engine {
         let settings = self.settings.clone();
         let stays = |name: &Arc<str>, set: &Set| {
             let same = |new: &Arc<FileSet>| new.name == *name && new.directory == set.directory;
-            settings.sets.iter().any(|new| same(new))
+            settings.sets.iter().any(same)
         };
-        let gone: Vec<_> =
-            self.sets.iter().filter(|(name, set)| !stays(name, set)).map(|(n, _)| n.clone()).collect();
+        let gone: Vec<_> = self
+            .sets
+            .iter()
+            .filter(|(name, set)| !stays(name, set))
+            .map(|(n, _)| n.clone())
+            .collect();
         for name in gone {
             if let Some(set) = self.sets.remove(&name) {
                 // It lets go of its folder at once, and of its leases after the grace time.

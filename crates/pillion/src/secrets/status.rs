@@ -44,8 +44,7 @@ async fn ask(address: &Address) -> Result<String, Failure> {
         Failure::doing(&format!("cannot ask the admin interface at {address}"), error)
     };
     let target: Target = target.parse().map_err(|error| failed(&error))?;
-    let client =
-        Client::new(target, &Options::default()).map_err(|error| failed(&error))?;
+    let client = Client::new(target, &Options::default()).map_err(|error| failed(&error))?;
     let mut request = Request::new(bytes::Bytes::new());
     *request.uri_mut() = http::Uri::from_static("/secrets");
     let answer = client.send(request).await.map_err(|error| failed(&error))?;
@@ -134,7 +133,12 @@ fn write_set(text: &mut String, name: &str, set: &Value) -> std::fmt::Result {
     trouble(text, &set["error"])?;
     let last = &set["last"];
     if let Some(steps) = last["steps"].as_array() {
-        write!(text, "  last transaction {} s ago, {}:", last["seconds_ago"], word(&last["outcome"]))?;
+        write!(
+            text,
+            "  last transaction {} s ago, {}:",
+            last["seconds_ago"],
+            word(&last["outcome"])
+        )?;
         for step in steps {
             let took = step["took_ms"].as_f64().unwrap_or_default();
             write!(text, " {} {took:.1} ms", word(&step["step"]))?;

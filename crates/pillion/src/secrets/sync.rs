@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pillion_model::secrets::{
     Auth, Confirm, Content, Environment, FileSet, FileSpec, Readiness, SecretSource, Secrets,
-    Server, TemplateLanguage, TemplateSource, TemplateText, Tell,
+    Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
 };
 use pillion_runtime::board::{AppControl, Board};
 use pillion_runtime::lifecycle::Lifecycle;
@@ -144,9 +144,7 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
         .map(|(name, content)| FileSpec { name, content, mode, owner: None })
         .collect();
     let tell = match arguments.exec {
-        Some(command) => {
-            Tell::Command(vec!["/bin/sh".to_owned(), "-c".to_owned(), command])
-        }
+        Some(command) => Tell::Command(vec!["/bin/sh".to_owned(), "-c".to_owned(), command]),
         None => Tell::Nothing,
     };
     Ok(Secrets {

@@ -150,7 +150,7 @@ impl Connection {
             self.bank.broker.tokens().end().await;
         };
         match tokio::time::timeout_at(deadline.into(), all).await {
-            Ok(()) => say!(Info, "all leases and our token are revoked"),
+            Ok(()) => say!(Info, "all leases are revoked, and the tokens that were made for us"),
             Err(_) => say!(Warn, "there was no time to revoke all leases; they end by themselves"),
         }
     }

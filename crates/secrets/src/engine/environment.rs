@@ -158,9 +158,10 @@ impl EnvironmentTask {
     async fn go_back(&mut self, old: Vec<(String, Secret)>, error: &str) {
         self.house.board.environment.replace(old);
         let back = self.restart().await;
-        let told = back.as_ref().err().map_or("the app is ready with the old variables", |_| {
-            "the app is not ready with the old variables either"
-        });
+        let told = back.as_ref().err().map_or(
+            "the app is ready with the old variables",
+            |_| "the app is not ready with the old variables either",
+        );
         self.failures = self.failures.saturating_add(1);
         let wait = wait(self.failures, BACKOFF, chance());
         self.retry = SystemTime::now().checked_add(wait);

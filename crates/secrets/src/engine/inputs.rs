@@ -161,9 +161,9 @@ impl Taken {
         let configs = self.configs.iter().zip(&other.configs);
         self.secrets.len() == other.secrets.len()
             && self.configs.len() == other.configs.len()
-            && secrets.into_iter().all(|((one, a), (two, b))| {
-                one == two && Rc::ptr_eq(&a.claim, &b.claim)
-            })
+            && secrets
+                .into_iter()
+                .all(|((one, a), (two, b))| one == two && Rc::ptr_eq(&a.claim, &b.claim))
             && configs.into_iter().all(|((one, a), (two, b))| one == two && Rc::ptr_eq(a, b))
     }
 

@@ -86,11 +86,7 @@ struct Generation {
 
 impl Keeper {
     /// A secret that is fetched as soon as this runs.
-    pub(super) fn new(
-        source: Arc<SecretSource>,
-        bank: Rc<Bank>,
-        shown: Option<Rc<Shown>>,
-    ) -> Self {
+    pub(super) fn new(source: Arc<SecretSource>, bank: Rc<Bank>, shown: Option<Rc<Shown>>) -> Self {
         Self {
             source,
             bank,
@@ -195,7 +191,8 @@ impl Keeper {
     async fn renew(&self, generation: &Generation) -> Result<Lease, Failure> {
         let (id, asked) = generation.life.renewal().unwrap_or(("", Duration::ZERO));
         let renewed = self.bank.broker.renew(id, asked).await;
-        let result = renewed.as_ref().map_or_else(|failure| failure.error.trouble.label(), |_| "ok");
+        let result =
+            renewed.as_ref().map_or_else(|failure| failure.error.trouble.label(), |_| "ok");
         self.bank.house.metrics.count(&RENEWALS, &self.source.name, result);
         renewed
     }
@@ -252,7 +249,11 @@ impl Keeper {
         let kept = self.bank.vault.restore(&self.source, now).filter(|_| is_away);
         if let Some(fetched) = kept {
             let name = &self.source.name;
-            say!(Warn, "a secret comes from the sealed cache, as the server is away", secret = name);
+            say!(
+                Warn,
+                "a secret comes from the sealed cache, as the server is away",
+                secret = name
+            );
             let error = self.bank.house.status.read(|state| {
                 state.secrets.get(name).map(|secret| (secret.failing_since, secret.error.clone()))
             });
@@ -353,7 +354,8 @@ impl Keeper {
 
     async fn revoke(&self, id: &str) -> Result<(), Failure> {
         let revoked = self.bank.broker.revoke(id).await;
-        let result = revoked.as_ref().map_or_else(|failure| failure.error.trouble.label(), |()| "ok");
+        let result =
+            revoked.as_ref().map_or_else(|failure| failure.error.trouble.label(), |()| "ok");
         self.bank.house.metrics.count(&REVOCATIONS, &self.source.name, result);
         let secret = &self.source.name;
         match &revoked {

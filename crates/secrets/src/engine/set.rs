@@ -129,7 +129,7 @@ impl SetTask {
             }
             Err(error) => {
                 self.plan = None;
-                self.fails(error);
+                self.fails(&error);
             }
         }
     }
@@ -141,7 +141,7 @@ impl SetTask {
         }
         let taken = match self.inputs.take() {
             Ok(taken) => taken,
-            Err(missing) => return self.waits(missing),
+            Err(missing) => return self.waits(&missing),
         };
         if self.tried.as_ref().is_some_and(|tried| tried.is_same(&taken)) || !self.open() {
             return;
@@ -155,7 +155,7 @@ impl SetTask {
                 self.transact(taken, draft, delivered).await;
             }
             // The same values would not make it better: it is tried again with others.
-            Err(error) => self.fails(error),
+            Err(error) => self.fails(&error),
         }
     }
 
@@ -173,7 +173,7 @@ impl SetTask {
             }
             Err(error) => {
                 self.try_later();
-                self.fails(error.to_string());
+                self.fails(&error.to_string());
                 false
             }
         }
@@ -182,12 +182,8 @@ impl SetTask {
     async fn transact(&mut self, taken: Taken, draft: Draft, delivered: Vec<Secret>) {
         let Some(mut store) = self.store.take() else { return };
         let set = self.told_set(&store);
-        let change = Change {
-            draft,
-            delivered,
-            notes: claims::notes(&taken),
-            now: SystemTime::now(),
-        };
+        let change =
+            Change { draft, delivered, notes: claims::notes(&taken), now: SystemTime::now() };
         let house = self.house.clone();
         let lifecycle = house.lifecycle.clone();
         let ready = move || {
@@ -205,7 +201,7 @@ impl SetTask {
             say!(Debug, "a step of a transaction is done", set = name, step = step.label());
         };
         let report = Box::pin(transaction::run(context, &mut store, change, &mut observe)).await;
-        self.conclude(report, taken, &mut store);
+        self.conclude(report, &taken, &mut store);
         self.store = Some(store);
     }
 
@@ -223,13 +219,9 @@ impl SetTask {
     }
 
     /// What follows from a transaction.
-    fn conclude(&mut self, report: Report, taken: Taken, store: &mut Store) {
+    fn conclude(&mut self, report: Report, taken: &Taken, store: &mut Store) {
         let name = &self.set.name;
-        self.house.metrics.count(
-            &crate::metrics::TRANSACTIONS,
-            name,
-            report.outcome.label(),
-        );
+        self.house.metrics.count(&crate::metrics::TRANSACTIONS, name, report.outcome.label());
         for done in &report.done {
             self.house.metrics.step(done.part.label(), done.took);
         }
@@ -240,7 +232,7 @@ impl SetTask {
         let is_in_use = match report.outcome {
             Outcome::Unchanged | Outcome::Settled(_) | Outcome::Unrecorded(_) => {
                 self.claims.settle(self.set.grace);
-                self.renote(&taken, store);
+                self.renote(taken, store);
                 true
             }
             Outcome::Standing(_) | Outcome::Stuck(_) => {
@@ -288,11 +280,11 @@ impl SetTask {
     }
 
     /// What is wrong before a transaction could begin.
-    fn fails(&self, error: String) {
+    fn fails(&self, error: &str) {
         let (name, mut is_new) = (&self.set.name, false);
         self.house.status.set(name, |set| {
-            is_new = set.error.as_ref() != Some(&error);
-            (set.has_failed, set.error) = (true, Some(error.clone()));
+            is_new = set.error.as_deref() != Some(error);
+            (set.has_failed, set.error) = (true, Some(error.to_owned()));
             set.next_try = self.retry;
         });
         if is_new {
@@ -300,7 +292,7 @@ impl SetTask {
         }
     }
 
-    fn waits(&self, missing: String) {
+    fn waits(&self, missing: &str) {
         let awaited = self.inputs.awaited();
         self.house.status.change(|state| {
             let secret = awaited.as_ref().and_then(|name| state.secrets.get(name)?.error.clone());
@@ -323,15 +315,28 @@ impl SetTask {
             );
         }
         if let Some(reason) = &recovery.journal_lost {
-            say!(Warn, "the journal of a set is lost; its files count as confirmed", set = name, reason = reason);
+            say!(
+                Warn,
+                "the journal of a set is lost; its files count as confirmed",
+                set = name,
+                reason = reason
+            );
         }
         let (what, version) = match recovery.found {
             Found::Settled => return,
             Found::Dropped(version) => ("a version that was never swapped in is removed", version),
-            Found::Unconfirmed(version) => ("nobody has confirmed the current version yet", version),
+            Found::Unconfirmed(version) => {
+                ("nobody has confirmed the current version yet", version)
+            }
             Found::Returning(version) => ("the way back from a version goes on", version),
         };
-        say!(Warn, "the last process ended within a transaction", set = name, version = version, found = what);
+        say!(
+            Warn,
+            "the last process ended within a transaction",
+            set = name,
+            version = version,
+            found = what
+        );
     }
 
     fn say_report(&self, report: &Report) {

@@ -33,8 +33,7 @@ impl Vault {
     /// one without a cache.
     pub(super) fn open(settings: Option<&Cache>) -> Self {
         let Some(settings) = settings else { return Self::default() };
-        let opened = SealedCache::new(settings)
-            .and_then(|cache| Ok((cache.load(SystemTime::now()), cache)));
+        let opened = SealedCache::new(settings).map(|cache| (cache.load(SystemTime::now()), cache));
         match opened {
             Ok((restored, cache)) => {
                 let restored = restored.unwrap_or_else(|error| {

@@ -37,6 +37,8 @@ fn whenever_it_is_killed_the_files_are_of_one_version() {
         assert!(!a.is_empty() && a == b, "{a:?} and {b:?} after kill {kill}");
         peer = start();
         let wanted = kill.to_string();
-        eventually("the newest version", || bed.read("to/a") == wanted && bed.read("to/b") == wanted);
+        eventually("the newest version", || {
+            bed.read("to/a") == wanted && bed.read("to/b") == wanted
+        });
     }
 }

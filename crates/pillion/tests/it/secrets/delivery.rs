@@ -40,7 +40,8 @@ fn the_app_starts_with_its_secrets_and_none_is_ever_shown() {
     });
     pillion.wait_for_metric("pillion_secrets_version{secret=\"db\"}", 2.0);
     assert!(pillion.metric("pillion_secrets_server_requests_total") > 2.0);
-    let shown = ["/secrets", "/metrics", "/config", "/config_dump"].map(|it| pillion.admin.get(it).1);
+    let shown =
+        ["/secrets", "/metrics", "/config", "/config_dump"].map(|it| pillion.admin.get(it).1);
     pillion.signal(Signal::SIGTERM);
     let ended = pillion.wait();
     for text in shown.iter().chain([&ended.stdout, &ended.stderr]) {
@@ -104,9 +105,13 @@ fn the_status_is_shown_for_people_and_as_json() {
         String::from_utf8(output.stdout).unwrap()
     };
     let text = status(&[]);
-    for part in
-        ["server http://", "secret db: generation 1, version 1", "look in", "set main: in use, version 1, confirmed 1, db of generation 1", "settled: compare"]
-    {
+    for part in [
+        "server http://",
+        "secret db: generation 1, version 1",
+        "look in",
+        "set main: in use, version 1, confirmed 1, db of generation 1",
+        "settled: compare",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let json: Value = serde_json::from_str(&status(&["--json"])).unwrap();
@@ -186,8 +191,7 @@ fn without_restart_the_app_goes_on_with_what_it_has() {
     eventually("the start", || bed.read("starts") == "good\n");
     bed.bao.put_secret("db", &json!({"a": "better"}));
     pillion.wait_for_metric("pillion_secrets_version{secret=\"db\"}", 2.0);
-    let settled =
-        "pillion_secrets_transactions_total{set=\"the environment\",outcome=\"settled\"}";
+    let settled = "pillion_secrets_transactions_total{set=\"the environment\",outcome=\"settled\"}";
     pillion.wait_for_metric(settled, 2.0);
     assert_eq!(bed.read("starts"), "good\n");
 }

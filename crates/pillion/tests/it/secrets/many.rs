@@ -67,7 +67,7 @@ fn the_local_interface_answers_with_our_token() {
         Some(line["address"].as_str().unwrap().to_owned())
     });
     let rest = Rest::new(format!("http://{address}"));
-    assert_eq!(rest.get("/v1/secret/data/db").status, 403, "a browser could have sent it");
+    assert_eq!(rest.get("/v1/secret/data/db").status, 412, "a browser could have sent it");
     let rest = Rest::new(format!("http://{address}")).header("x-vault-request: true".to_owned());
     eventually("the token", || rest.get("/v1/secret/data/db").status == 200);
     assert_eq!(rest.get("/v1/secret/data/db").json()["data"]["data"]["key"], "value");

@@ -75,7 +75,9 @@ fn credentials_rotate_under_load_without_a_refusal_and_none_outlives_its_grace()
     let rotations = rotations.into_inner();
     assert!(rotations >= 3, "{rotations}");
     eventually("the end of all old credentials", || roles(&postgres).len() == 1);
-    assert!(pillion.metric("pillion_secrets_transactions_total{set=\"db\",outcome=\"settled\"}") >= 3.0);
+    assert!(
+        pillion.metric("pillion_secrets_transactions_total{set=\"db\",outcome=\"settled\"}") >= 3.0
+    );
 }
 
 #[test]
