@@ -73,7 +73,10 @@ async fn run(secrets: Secrets, once: bool, blocked: Blocked) -> Result<u8, Failu
     };
     let result = tokio::select! {
         delivered = delivered => delivered,
-        told = told_to_end(&mut signals) => Ok(say!(Info, "told to end", signal = told)),
+        told = told_to_end(&mut signals) => {
+            say!(Info, "told to end", signal = told);
+            Ok(())
+        }
     };
     role.stop(Instant::now() + END_TIMEOUT);
     role.ended().await;

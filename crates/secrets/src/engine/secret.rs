@@ -4,8 +4,10 @@
 //! Whoever uses a value holds its [`Claim`]. A value that another has replaced keeps its lease
 //! until the last claim is let go, so sets that share a secret need not know of each other.
 
+mod generation;
+
 use std::collections::BTreeMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +16,6 @@ use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 
 use super::connection::Bank;
-use super::ledger::Use;
 use crate::bao::{Error, Trouble};
 use crate::broker::{Failure, Held, Look};
 use crate::chance::chance;
@@ -23,6 +24,7 @@ use crate::fetched::{Fetched, Lease};
 use crate::lease::{Due, Life, Step};
 use crate::metrics::{FETCHES, RENEWALS, REVOCATIONS};
 use crate::session::{SessionId, Sessions};
+use generation::Generation;
 
 /// A server that has not answered for so long is away: what was kept from the last process is used.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -69,19 +71,6 @@ pub(super) struct Keeper {
     /// While there is nothing yet: when it is tried again.
     retry: SystemTime,
     began: SystemTime,
-}
-
-/// One lease, or values without one.
-struct Generation {
-    fetched: Arc<Fetched>,
-    life: Life,
-    claim: Weak<Claim>,
-    /// When the session that it belongs to was seen to end.
-    bound: Option<SystemTime>,
-    /// After a failed revocation: when to try again.
-    revoke_at: Option<SystemTime>,
-    /// Which session it belongs to; `None` for a lease of an earlier life of this process.
-    session: Option<Use>,
 }
 
 impl Keeper {
@@ -437,63 +426,6 @@ impl Keeper {
             secret.lease_ends = newest.life.ends();
             secret.fetched = Some(newest.fetched.at);
         });
-    }
-}
-
-impl Generation {
-    fn lease_id(&self) -> &str {
-        self.fetched.lease.as_ref().map_or("", |lease| lease.id.as_str())
-    }
-
-    /// Whether there is something to keep alive and to revoke.
-    fn is_leased(&self) -> bool {
-        !self.lease_id().is_empty()
-    }
-
-    fn has_ended(&self, now: SystemTime) -> bool {
-        self.life.ends().is_none_or(|ends| ends <= now)
-    }
-
-    /// When something is to be done for an old lease: it is extended as long as the server lets it,
-    /// revoked when nobody claims it, and then forgotten.
-    fn due_when_old(&self) -> Option<SystemTime> {
-        if self.claim.strong_count() == 0 {
-            return self.revoke_at.or_else(|| self.life.ends());
-        }
-        match self.life.due() {
-            Due { what: Step::Renew, at } => Some(at),
-            Due { what: Step::Replace | Step::Look, .. } => self.life.ends(),
-        }
-    }
-
-    fn renews_when_old(&self, now: SystemTime) -> bool {
-        let due = self.life.due();
-        self.claim.strong_count() > 0 && due.what == Step::Renew && due.at <= now
-    }
-
-    /// What came of a renewal.
-    fn learn(&mut self, renewed: Result<Lease, Failure>) {
-        let now = SystemTime::now();
-        match renewed {
-            Ok(lease) => self.life.renewed(now, &lease, chance()),
-            Err(failure) if matches!(failure.error.trouble, Trouble::LeaseGone) => {
-                self.life.lost(now);
-            }
-            Err(failure) => self.life.failed(now, failure.wait),
-        }
-    }
-
-    fn bind(&mut self, sessions: &Sessions, now: SystemTime) {
-        let Some(session) = &self.session else { return };
-        let Some(end) = sessions.end_of(session.id(), now) else { return };
-        if self.bound.is_some_and(|bound| bound <= end) {
-            return;
-        }
-        self.bound = Some(end);
-        match end <= now {
-            true => self.life.lost(now),
-            false => self.life.bounded(now, end, chance()),
-        }
     }
 }
 
