@@ -81,6 +81,24 @@ fn credentials_rotate_under_load_without_a_refusal_and_none_outlives_its_grace()
 }
 
 #[test]
+fn leases_that_a_killed_process_has_left_are_revoked_by_the_next_one() {
+    let (bed, postgres) = (Bed::new(), Postgres::start());
+    bed.database(&postgres, "1h", "2h");
+    let config = config(&bed, "");
+    let first = pillion().config(config.clone()).start_ready();
+    let left = roles(&postgres);
+    assert_eq!(left.len(), 1);
+    // Dropping kills it.
+    drop(first);
+    let second = pillion().config(config).start_ready();
+    eventually("the end of the old credentials", || {
+        let roles = roles(&postgres);
+        roles.len() == 1 && roles != left
+    });
+    assert!(second.stderr.text().contains("a lease of the last process is taken over"));
+}
+
+#[test]
 fn an_app_that_refuses_every_third_rotation_and_a_server_that_dies_lose_nothing() {
     let (mut bed, postgres) = (Bed::new(), Postgres::start());
     bed.database(&postgres, "6s", "8s");
@@ -95,8 +113,6 @@ fn an_app_that_refuses_every_third_rotation_and_a_server_that_dies_lose_nothing(
     let tell = format!("tell: {{command: [sh, \"{}\"]}}", script.display());
     let pillion = pillion().config(config(&bed, &tell)).start_ready();
     let over = AtomicBool::new(false);
-    let token = bed.path("token");
-    assert!(token.exists());
     let to = bed.path("to/dsn");
     let results = thread::scope(|scope| {
         let worker = scope.spawn(|| {
