@@ -24,8 +24,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// Leases of values that an app was started with live on after the next ones are confirmed.
 const GRACE: Duration = Duration::from_secs(10);
-/// Waits after an app that was not ready: the first, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Waits after an app that was not ready: the first, and the longest. Each try takes the app away.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// Values that are kept while nobody restarts the app: it may use any of them.
 const KEPT: usize = 16;
 
