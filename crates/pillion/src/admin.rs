@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) config: watch::Receiver<ConfigView>,
     /// The app.
     pub(crate) app: watch::Receiver<AppView>,
+    /// The secrets role.
+    pub(crate) secrets: pillion_secrets::Status,
     /// To the life of the process.
     pub(crate) orders: mpsc::Sender<Order>,
 }

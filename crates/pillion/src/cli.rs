@@ -1,5 +1,7 @@
 //! The command line: every command with its options, as `--help` shows it.
 
+mod secrets;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use pillion_model::config::raw::logs::{Compression, LineFormat};
 use pillion_model::config::{FileGlob, FilePath, ListenAddress, LogSink};
+
+pub(crate) use secrets::{SecretsCommand, StatusArguments, SyncArguments};
 
 /// One program beside any application: it carries the traffic to and from it, and ends with it.
 #[derive(Debug, Parser)]
@@ -24,6 +28,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Forward everything to one upstream
     Proxy(ProxyArguments),
+    /// Deliver secrets without a sidecar, or look at those of one
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Ship logs, and see how that goes
     #[command(subcommand)]
     Logs(LogsCommand),

@@ -12,6 +12,7 @@ mod print;
 mod proxy;
 mod reference;
 mod run;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run::command(arguments),
         Command::Proxy(arguments) => proxy::command(&arguments),
+        Command::Secrets(command) => secrets::command(command),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => check::explain(&arguments),
         Command::Logs(command) => logs::command(command),

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod board;
 pub mod cost;
 mod decimal;
+pub mod dumps;
 pub mod envelope;
 mod escape;
 pub mod lifecycle;

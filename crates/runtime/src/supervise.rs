@@ -16,6 +16,7 @@ mod wire;
 
 pub use app::{App, StartError};
 pub use outputs::{AppOutputs, Captured};
+pub use system::unblock_signals;
 
 use std::ffi::OsString;
 use std::io;
@@ -132,6 +133,19 @@ mod tests {
         for (exit, code) in table {
             assert_eq!(exit.code(), code, "{exit}");
         }
+    }
+
+    #[test]
+    fn a_command_starts_with_no_signal_blocked() {
+        // A thread of its own, so that the mask does not stay with the test harness.
+        let blocked = std::thread::spawn(|| {
+            nix::sys::signal::SigSet::all().thread_block().unwrap();
+            let mut command = std::process::Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            super::unblock_signals(&mut command);
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        });
+        assert_eq!(blocked.join().unwrap(), "SigBlk:\t0000000000000000\n");
     }
 
     #[test]

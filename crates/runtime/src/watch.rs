@@ -1,4 +1,4 @@
-//! Noticing that a file has other contents: the configuration, a certificate.
+//! Noticing that a file, or a folder of files, has other contents: the configuration, a certificate.
 //!
 //! What is watched are the folders, not the file: editors, `mv` and the kubelet replace a file
 //! instead of writing into it, and a folder still tells when the file is gone. Every folder in which
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+pub use folders::files_within;
 use notices::Notices;
 
 /// A change is reported once the folders have been quiet for this long …
@@ -29,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// More of a file is not compared; no configuration is that large.
 const COMPARED: u64 = 16 << 20;
 
-/// Watches the contents of one file, which need not exist.
+/// Watches the contents of one file, or of all files in a folder. Neither need exist.
 #[derive(Debug)]
 pub struct FileWatch {
     path: PathBuf,
@@ -136,7 +137,7 @@ impl Settling {
 /// What is in the file, as far as a comparison needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contents {
-    /// A hash of the bytes, and how many there are.
+    /// A hash of the bytes, and how many there are; of a folder, of all names and files.
     Bytes {
         hash: u64,
         length: u64,
@@ -153,6 +154,29 @@ impl Contents {
     }
 
     fn read(path: &Path) -> io::Result<Self> {
+        let mut seen = Seen { hasher: DefaultHasher::new(), length: 0 };
+        if std::fs::metadata(path)?.is_dir() {
+            for (name, file) in files_within(path)? {
+                seen.hasher.write(name.as_encoded_bytes());
+                // Between a name and its bytes, which could otherwise trade places.
+                seen.hasher.write_u64(u64::MAX);
+                seen.add(&file)?;
+            }
+        } else {
+            seen.add(path)?;
+        }
+        Ok(Self::Bytes { hash: seen.hasher.finish(), length: seen.length })
+    }
+}
+
+/// What was read so far.
+struct Seen {
+    hasher: DefaultHasher,
+    length: u64,
+}
+
+impl Seen {
+    fn add(&mut self, path: &Path) -> io::Result<()> {
         // Opening a pipe would wait for a writer.
         let metadata = std::fs::metadata(path)?;
         if !metadata.is_file() {
@@ -160,9 +184,10 @@ impl Contents {
         }
         let mut bytes = Vec::new();
         File::open(path)?.take(COMPARED).read_to_end(&mut bytes)?;
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&bytes);
-        Ok(Self::Bytes { hash: hasher.finish(), length: metadata.len() })
+        self.hasher.write(&bytes);
+        self.hasher.write_u64(metadata.len());
+        self.length += metadata.len();
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod mounts;
 mod request;
 mod token;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +47,9 @@ struct Inner {
     client: Mutex<Client>,
     places: Semaphore,
     mounts: Mounts,
+    /// Held while one asks what is mounted: at the start, all secrets want to know the same.
+    asking: tokio::sync::Mutex<()>,
+    requests: AtomicU64,
 }
 
 /// Why a client cannot be made of a configuration.
@@ -104,6 +108,8 @@ impl Bao {
             client,
             places: Semaphore::new(AT_ONCE),
             mounts: Mounts::default(),
+            asking: tokio::sync::Mutex::default(),
+            requests: AtomicU64::new(0),
         })))
     }
 
@@ -111,6 +117,18 @@ impl Bao {
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.0.server
+    }
+
+    /// What requests of others are passed on with.
+    pub(crate) fn client(&self) -> Client {
+        self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many requests were sent so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        // Relaxed: a number for people, ordered with nothing.
+        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// Reads the files of the client certificate again: what connects from now on shows it.
@@ -242,7 +260,13 @@ impl Bao {
     async fn versioned(&self, token: &Secret, path: &str) -> Result<Option<Versioned>, Error> {
         let known = match self.0.mounts.of(path) {
             Some(known) => known,
-            None => self.look_up_mount(token, path).await?,
+            None => {
+                let _asking = self.0.asking.lock().await;
+                match self.0.mounts.of(path) {
+                    Some(known) => known,
+                    None => self.look_up_mount(token, path).await?,
+                }
+            }
         };
         let (mount, engine) = known;
         Ok(match engine {
@@ -326,9 +350,11 @@ impl Bao {
 
     async fn ask(&self, call: Call<'_>) -> Result<Answer, Trouble> {
         let request = call.request(self.0.server.namespace.as_deref())?;
-        let client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let client = self.client();
         // It is never closed: an error cannot be, and would let the request through.
         let _place = self.0.places.acquire().await;
+        // Relaxed: as in `requests`.
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         let answer = client.send(request).await.map_err(Trouble::NoAnswer)?;
         let (head, body) = answer.into_parts();
         Ok(Answer::new(head.status, head.headers, body))

@@ -74,6 +74,16 @@ impl Broker {
         &self.0.tokens
     }
 
+    /// The part of a lease's life after which it is renewed.
+    pub(crate) fn renew_at(&self) -> f64 {
+        self.0.bao.server().renew_at
+    }
+
+    /// Whether leases and tokens end with the process.
+    pub(crate) fn revokes_on_exit(&self) -> bool {
+        self.0.bao.server().revoke_on_exit
+    }
+
     /// Fetches a secret. All who want the same at the same time get the same: one set of dynamic
     /// credentials, not one for each.
     ///

@@ -17,13 +17,14 @@ use crate::run::ConfigView;
 type Page = fn(&View) -> Value;
 
 /// Path, line on the index page, page. Envoy's names are there for the tools that know them.
-const PAGES: [(&str, &str, Page); 8] = [
+const PAGES: [(&str, &str, Page); 9] = [
     ("/logs", "where each source and sink of the logs role stands", logs),
     ("/upstreams", "upstreams and their endpoints with live state", upstreams),
     ("/clusters", "the same as /upstreams", upstreams),
     ("/routes", "the routes in force, in order", routes),
     ("/listeners", "where the sidecar listens", listeners),
     ("/connections", "open connections of clients", connections),
+    ("/secrets", "secrets, sets and session of the secrets role, without values", secrets),
     ("/server_info", "version, phase, time since the start", server_info),
     ("/config_dump", "the configuration in force as JSON", config_dump),
 ];
@@ -96,6 +97,10 @@ fn listeners(view: &View) -> Value {
 fn connections(view: &View) -> Value {
     let count = |direction| view.sidecar.proxy.connections(direction);
     json!({"inbound": count(Direction::Inbound), "outbound": count(Direction::Outbound)})
+}
+
+fn secrets(view: &View) -> Value {
+    view.secrets.page(SystemTime::now())
 }
 
 fn server_info(view: &View) -> Value {

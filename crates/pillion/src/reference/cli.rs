@@ -11,19 +11,25 @@ pub(super) fn page() -> String {
     root.build();
     let about = root.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = format!("# Command line\n\n{about}\n");
-    let shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
-    for command in root.get_subcommands().filter(shown) {
-        section(&mut page, command);
-    }
+    sections(&mut page, "", &root);
     page
 }
 
-fn section(page: &mut String, command: &Command) {
+/// A section for each command below this one, and then for those below that.
+fn sections(page: &mut String, parents: &str, command: &Command) {
+    let shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    for command in command.get_subcommands().filter(shown) {
+        let name = format!("{parents}{}", command.get_name());
+        section(page, &name, command);
+        sections(page, &format!("{name} "), command);
+    }
+}
+
+fn section(page: &mut String, name: &str, command: &Command) {
     let mut command = command.clone();
     let usage = command.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let name = command.get_name();
     page.push_str(&format!("\n## {name}\n\n{about}.\n\n```text\n{usage}\n```\n"));
     let mut arguments = command.get_arguments().filter(|argument| argument.get_id() != "help");
     if let Some(first) = arguments.next() {

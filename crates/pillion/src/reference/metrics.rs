@@ -22,6 +22,7 @@ pub(super) fn page() -> String {
         pillion_proxy::metrics::ALL,
         pillion_logs::status::METRICS,
         pillion_runtime::METRICS,
+        pillion_secrets::METRICS,
     ];
     let mut all: Vec<&Desc> = all.into_iter().flatten().copied().collect();
     all.sort_by_key(|desc| desc.name);

@@ -99,13 +99,15 @@ impl Life {
         let app_view = watch::Sender::new(given_app(&reloads.settings().app));
         let (orders, received) = mpsc::channel(ORDERS);
         let (control, role_orders) = AppControl::new();
-        let mut roles = Roles::new(outputs, service, control);
+        let supervised = reloads.supervises();
+        let mut roles = Roles::new(outputs, service, control, supervised, &sidecar.registry);
         roles.apply(&reloads.loaded().roles, &sidecar, Deadline::now());
         let admin = sidecar.admin.take().map(|bound| {
             let view = admin::View {
                 sidecar: admin::Shared::of(&sidecar),
                 config: reloads.view(),
                 app: app_view.subscribe(),
+                secrets: roles.secrets_status(),
                 orders,
             };
             tokio::spawn(admin::serve(bound, view))

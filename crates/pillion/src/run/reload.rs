@@ -123,6 +123,11 @@ impl Reloads {
         &self.settings
     }
 
+    /// Whether there is an app that is started by us.
+    pub(super) fn supervises(&self) -> bool {
+        self.source.overrides.has_app
+    }
+
     /// The file, if there is one.
     pub(super) fn file(&self) -> Option<&Path> {
         self.source.file.as_deref()

@@ -23,6 +23,8 @@ pub(crate) struct Roles {
     outputs: Arc<AppOutputs>,
     defaults: Defaults,
     app: AppControl,
+    supervised: bool,
+    secrets_status: pillion_secrets::Status,
 }
 
 /// A role that may be there or not.
@@ -30,11 +32,25 @@ struct Slot<T>(Option<(Role, watch::Sender<Arc<T>>)>);
 
 impl Roles {
     /// No role runs yet. `outputs` are those that [`captured`] asked for; `service` is what the app
-    /// is called where nothing else is configured.
-    pub(super) fn new(outputs: AppOutputs, service: Option<String>, app: AppControl) -> Self {
+    /// is called where nothing else is configured; `supervised` says whether there will be an app
+    /// that is started by us.
+    pub(super) fn new(
+        outputs: AppOutputs,
+        service: Option<String>,
+        app: AppControl,
+        supervised: bool,
+        registry: &Registry,
+    ) -> Self {
         let defaults = Defaults { host: host_name(), service };
         let outputs = Arc::new(outputs);
-        Self { logs: Slot(None), secrets: Slot(None), outputs, defaults, app }
+        let (logs, secrets) = (Slot(None), Slot(None));
+        let secrets_status = pillion_secrets::Status::new(registry);
+        Self { logs, secrets, outputs, defaults, app, supervised, secrets_status }
+    }
+
+    /// What the secrets role does, for the admin interface.
+    pub(super) fn secrets_status(&self) -> pillion_secrets::Status {
+        self.secrets_status.clone()
     }
 
     /// Starts, changes and ends roles, so that they are as these settings say. A role that is no
@@ -52,14 +68,16 @@ impl Roles {
         sidecar: &Sidecar,
         deadline: Instant,
     ) -> io::Result<()> {
-        let app = &self.app;
+        let (app, supervised, status) = (&self.app, self.supervised, &self.secrets_status);
         let make = |settings| {
             let context = pillion_secrets::Context {
                 settings,
                 board: sidecar.board.clone(),
                 app: app.clone(),
+                supervised,
                 lifecycle: sidecar.lifecycle.clone(),
                 registry: sidecar.registry.clone(),
+                status: status.clone(),
             };
             move |stop| pillion_secrets::run(context.clone(), stop)
         };

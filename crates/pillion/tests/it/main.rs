@@ -19,6 +19,7 @@ mod reference;
 mod reload;
 mod retries;
 mod run;
+mod secrets;
 mod smuggling;
 mod stream;
 mod tunnels;

@@ -102,6 +102,14 @@ pub(super) fn prepare(command: &mut Command, found: Found) {
     unsafe { command.pre_exec(start) };
 }
 
+/// Makes `command` start with no signal blocked, whatever is blocked here: Pillion blocks those that
+/// it reads as events, and a program that inherits that could not be told to end.
+pub fn unblock_signals(command: &mut Command) {
+    let start = || Ok(SigSet::empty().thread_set_mask()?);
+    // SAFETY: the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(start) };
+}
+
 /// Collects one ended child: `None` for any, or that one. `Ok(None)` when none has ended yet.
 ///
 /// # Errors

@@ -175,3 +175,21 @@ fn the_way_to_a_file_leads_through_its_links() {
         assert_eq!(places(&root.join(path)).unwrap().folders, expected, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_folder_is_watched_with_all_that_is_in_it() {
+    let folder = Folder::new();
+    folder.write("conf/a", "1");
+    let mut watch = FileWatch::new(folder.path("conf"));
+    hears(&mut watch, "written", || drop(folder.write("conf/a", "2"))).await;
+    hears(&mut watch, "added", || drop(folder.write("conf/b", "1"))).await;
+    hears(&mut watch, "added in a folder", || drop(folder.write("conf/c/d", "1"))).await;
+    hears(&mut watch, "written in a folder", || drop(folder.write("conf/c/d", "2"))).await;
+    hears(&mut watch, "renamed", || {
+        fs::rename(folder.path("conf/a"), folder.path("conf/e")).unwrap();
+    })
+    .await;
+    hears(&mut watch, "removed", || fs::remove_file(folder.path("conf/b")).unwrap()).await;
+    ignores(&mut watch, "touched", || drop(folder.write("conf/e", "2"))).await;
+    ignores(&mut watch, "beside it", || drop(folder.write("other", "1"))).await;
+}

@@ -159,6 +159,29 @@ impl Trouble {
         }
     }
 
+    /// The word in metrics.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NoAnswer(_) => "no_answer",
+            Self::Sealed { .. } => "sealed",
+            Self::NotInitialised => "not_initialised",
+            Self::NotActive { .. } => "not_active",
+            Self::TooMany { .. } => "too_many_requests",
+            Self::Behind { .. } => "behind",
+            Self::Denied { .. } | Self::NotAllowed { .. } => "denied",
+            Self::TokenGone => "token_gone",
+            Self::NotFound { .. } => "not_found",
+            Self::Deleted { .. } | Self::Destroyed { .. } => "deleted",
+            Self::LeaseGone => "lease_gone",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "server_failed",
+            Self::Odd(_) => "odd_answer",
+            Self::Request(_) => "bad_request",
+            Self::Credential(_) => "credential",
+        }
+    }
+
     /// How long the server asks us to wait.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {

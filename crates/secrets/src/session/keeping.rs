@@ -13,6 +13,7 @@ use super::{Order, Session, SessionId, Sessions};
 use crate::auth::Logins;
 use crate::bao::{Bao, Error, Grant, Trouble};
 use crate::chance::{chance, wait};
+use crate::clock::until;
 
 /// Old sessions that are kept; of more, the oldest is given up.
 const OLD_LIMIT: usize = 8;
@@ -211,16 +212,6 @@ impl Keeping {
             old: self.old.iter().map(|kept| kept.session.clone()).collect(),
             trouble: self.trouble.clone(),
         });
-    }
-}
-
-async fn until(due: Option<SystemTime>) {
-    match due {
-        Some(due) => {
-            let wait = due.duration_since(SystemTime::now()).unwrap_or_default();
-            tokio::time::sleep(wait).await;
-        }
-        None => future::pending().await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The secrets role against real servers, and its parts on their own.
+//! The secrets role, part by part, against real files, processes and servers.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,9 +12,14 @@ mod api_openbao;
 mod auth;
 mod bed;
 mod cache;
+mod crash;
 mod dynamic;
+mod files;
 mod kv;
 mod outage;
 mod relay;
 mod session;
+mod sources;
+mod store;
 mod templates;
+mod transaction;

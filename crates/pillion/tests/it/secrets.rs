@@ -1,0 +1,8 @@
+//! The secrets role in the real program, before a real server.
+
+mod bed;
+mod crash;
+mod delivery;
+mod many;
+mod rotation;
+mod sync;

@@ -1,0 +1,179 @@
+//! One server as it is configured now: its client, its tokens, and the secrets that are had from it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use pillion_client::Client;
+use pillion_model::secrets::{SecretSource, Server};
+use pillion_runtime::say;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+
+use super::House;
+use super::ledger::Ledger;
+use super::secret::{Claim, Keeper, Shown, Value};
+use super::vault::Vault;
+use crate::bao::{Bao, SetupError};
+use crate::broker::Broker;
+use crate::fetched::Lease;
+use crate::session::Tokens;
+use crate::status::ServerState;
+
+/// A connection to one server.
+pub(super) struct Connection {
+    bao: Bao,
+    bank: Rc<Bank>,
+    secrets: RefCell<BTreeMap<String, Weak<Shown>>>,
+    keepers: RefCell<JoinSet<()>>,
+    /// Becomes true when every lease is to be revoked.
+    revoke: watch::Sender<bool>,
+}
+
+/// What the secrets of one server have in common. It lives as long as one of them has a lease that
+/// is used, also when the configuration names another server by then.
+pub(super) struct Bank {
+    pub(super) broker: Broker,
+    pub(super) house: Rc<House>,
+    pub(super) ledger: Rc<Ledger>,
+    pub(super) vault: Rc<Vault>,
+    /// They end old sessions, and save what is kept for the next start.
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Bank {
+    fn drop(&mut self) {
+        // They have the last ends of what keeps our tokens alive, which ends with them.
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Connection {
+    /// Begins to log in.
+    ///
+    /// # Errors
+    /// The client cannot be made: a URL or file is not what it should be.
+    pub(super) fn new(
+        server: &Server,
+        vault: Rc<Vault>,
+        house: Rc<House>,
+    ) -> Result<Rc<Self>, SetupError> {
+        let bao = Bao::new(server)?;
+        let (tokens, keeping) = Tokens::new(bao.clone(), vault.session(SystemTime::now()));
+        house.status.server(Some(ServerState {
+            url: server.url.clone(),
+            bao: Some(bao.clone()),
+            sessions: tokens.watch().borrow().clone(),
+            trouble: None,
+        }));
+        spawn_local(keeping.run());
+        let ledger = Rc::<Ledger>::default();
+        let releasing = spawn_local(ledger.clone().run(tokens.clone()));
+        let saving = spawn_local(vault.clone().run(tokens.clone()));
+        spawn_local(follow(tokens.clone(), house.clone(), server.url.clone()));
+        Ok(Rc::new(Self {
+            bank: Rc::new(Bank {
+                broker: Broker::new(bao.clone(), tokens),
+                house,
+                ledger,
+                vault,
+                tasks: [releasing, saving],
+            }),
+            bao,
+            secrets: RefCell::default(),
+            keepers: RefCell::default(),
+            revoke: watch::Sender::new(false),
+        }))
+    }
+
+    /// What passes requests of others on, and how the server is configured.
+    pub(super) fn client(&self) -> (Client, Server) {
+        (self.bao.client(), self.bao.server().clone())
+    }
+
+    /// Our tokens.
+    pub(super) fn tokens(&self) -> Tokens {
+        self.bank.broker.tokens().clone()
+    }
+
+    /// The values of a secret, as they change. All who want the same get the same.
+    pub(super) fn secret(&self, source: &Arc<SecretSource>) -> watch::Receiver<Option<Value>> {
+        let identity = format!("{source:?}");
+        let mut secrets = self.secrets.borrow_mut();
+        secrets.retain(|_, shown| shown.strong_count() > 0);
+        if let Some(shown) = secrets.get(&identity).and_then(Weak::upgrade) {
+            return shown.subscribe();
+        }
+        let (shown, receiver) = watch::channel(None);
+        let shown = Rc::new(shown);
+        secrets.insert(identity, Rc::downgrade(&shown));
+        self.keep(self.keeper(source.clone(), Some(shown)));
+        receiver
+    }
+
+    /// Keeps a lease of an earlier life of this process alive until its claim is let go.
+    pub(super) fn adopt(&self, name: &Arc<str>, lease: Lease) -> Rc<Claim> {
+        let source = SecretSource {
+            name: name.clone(),
+            path: String::new(),
+            data: Vec::new(),
+            interval: Duration::MAX,
+            version: None,
+        };
+        let mut keeper = self.keeper(Arc::new(source), None);
+        let claim = keeper.adopt(lease);
+        self.keep(keeper);
+        claim
+    }
+
+    fn keeper(&self, source: Arc<SecretSource>, shown: Option<Rc<Shown>>) -> Keeper {
+        Keeper::new(source, self.bank.clone(), shown)
+    }
+
+    fn keep(&self, keeper: Keeper) {
+        let mut keepers = self.keepers.borrow_mut();
+        while keepers.try_join_next().is_some() {}
+        keepers.spawn_local(keeper.run(self.revoke.subscribe()));
+    }
+
+    /// Revokes every lease and ends the tokens, if that is configured.
+    pub(super) async fn end(&self, deadline: Instant) {
+        if !self.bank.broker.revokes_on_exit() {
+            return;
+        }
+        self.revoke.send_replace(true);
+        let mut keepers = self.keepers.take();
+        let all = async {
+            while keepers.join_next().await.is_some() {}
+            self.bank.broker.tokens().end().await;
+        };
+        match tokio::time::timeout_at(deadline.into(), all).await {
+            Ok(()) => say!(Info, "all leases are revoked, and the tokens that were made for us"),
+            Err(_) => say!(Warn, "there was no time to revoke all leases; they end by themselves"),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Leases that are in use, and their grace time, outlive a change of the server.
+        self.keepers.take().detach_all();
+    }
+}
+
+/// Shows the tokens.
+async fn follow(tokens: Tokens, house: Rc<House>, url: Arc<str>) {
+    let mut watch = tokens.watch();
+    // Whoever keeps tokens ends with the last who wants some.
+    drop(tokens);
+    while watch.changed().await.is_ok() {
+        let sessions = watch.borrow_and_update().clone();
+        house.status.change(|state| {
+            if let Some(server) = state.server.as_mut().filter(|server| server.url == url) {
+                server.sessions = sessions;
+            }
+        });
+    }
+}
