@@ -29,6 +29,7 @@ pub use token::Grant;
 pub(crate) use token::Unwrapped;
 
 use crate::fetched::{Fetched, Lease};
+use crate::flights::Flights;
 
 /// Requests that are under way at once. A sidecar is one of thousands that ask the same server.
 const AT_ONCE: usize = 4;
@@ -47,8 +48,8 @@ struct Inner {
     client: Mutex<Client>,
     places: Semaphore,
     mounts: Mounts,
-    /// Held while one asks what is mounted: at the start, all secrets want to know the same.
-    asking: tokio::sync::Mutex<()>,
+    /// Questions about what is mounted: at the start, all secrets want to know the same.
+    asking: Flights<()>,
     requests: AtomicU64,
 }
 
@@ -108,7 +109,7 @@ impl Bao {
             client,
             places: Semaphore::new(AT_ONCE),
             mounts: Mounts::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Flights::default(),
             requests: AtomicU64::new(0),
         })))
     }
@@ -260,13 +261,7 @@ impl Bao {
     async fn versioned(&self, token: &Secret, path: &str) -> Result<Option<Versioned>, Error> {
         let known = match self.0.mounts.of(path) {
             Some(known) => known,
-            None => {
-                let _asking = self.0.asking.lock().await;
-                match self.0.mounts.of(path) {
-                    Some(known) => known,
-                    None => self.look_up_mount(token, path).await?,
-                }
-            }
+            None => self.ask_for_mount(token, path).await?,
         };
         let (mount, engine) = known;
         Ok(match engine {
@@ -276,6 +271,19 @@ impl Bao {
             Engine::Kv2 => Some(Versioned::new(&mount, path)),
             Engine::Other => None,
         })
+    }
+
+    /// One question for all paths that begin alike, which most often are of one mount.
+    async fn ask_for_mount(&self, token: &Secret, path: &str) -> Result<(String, Engine), Error> {
+        let mut ours = None;
+        let asking = async { ours = Some(self.look_up_mount(token, path).await) };
+        self.0.asking.join(path.split('/').next().unwrap_or(path), || asking).await;
+        match (ours, self.0.mounts.of(path)) {
+            (Some(ours), _) => ours,
+            (None, Some(known)) => Ok(known),
+            // Another one has asked in vain, or about another mount.
+            (None, None) => self.look_up_mount(token, path).await,
+        }
     }
 
     /// Asks what is mounted, as the official tools do. A token that may not know is no fault: the

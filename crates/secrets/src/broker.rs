@@ -2,7 +2,6 @@
 //! request for all who want the same, and after a failure none before its time.
 
 mod circuit;
-mod flights;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,9 +12,9 @@ use tokio::time::Instant;
 use crate::bao::{Bao, Error, Newest, Trouble};
 use crate::chance::chance;
 use crate::fetched::{Fetched, Lease};
+use crate::flights::Flights;
 use crate::session::{Session, SessionId, Tokens};
 use circuit::Circuits;
-use flights::Flights;
 
 /// How long one waits for a token before the request counts as failed.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ mod clock;
 pub mod commands;
 mod engine;
 pub mod fetched;
+mod flights;
 pub mod lease;
 pub mod location;
 mod metrics;

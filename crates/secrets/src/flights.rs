@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// Requests that are under way, by what they ask for. There are as many as there are callers.
 #[derive(Debug)]
-pub(super) struct Flights<T>(Mutex<BTreeMap<String, watch::Receiver<Option<T>>>>);
+pub(crate) struct Flights<T>(Mutex<BTreeMap<String, watch::Receiver<Option<T>>>>);
 
 impl<T> Default for Flights<T> {
     fn default() -> Self {
@@ -18,7 +18,7 @@ impl<T> Default for Flights<T> {
 impl<T: Clone> Flights<T> {
     /// Runs `request`, or waits for another one with the same `identity` that runs already. If that
     /// is given up before it has an answer, the next in line runs its own.
-    pub(super) async fn join<F: Future<Output = T>>(
+    pub(crate) async fn join<F: Future<Output = T>>(
         &self,
         identity: &str,
         request: impl FnOnce() -> F,
