@@ -19,9 +19,7 @@ impl Unfinished {
     /// Appends to `out` what may be shown once `bytes` have come.
     pub fn push(&mut self, redactor: &Redactor, bytes: &[u8], out: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
-        let mut found = Vec::new();
-        redactor.needles.find(&self.held, &mut found);
-        found.sort_unstable_by_key(|range| (range.start, range.end));
+        let found = self.find(redactor);
         let end = self.first_open(redactor);
         self.show(end, &found, out);
     }
@@ -42,10 +40,20 @@ impl Unfinished {
         self.held.len() < SHORTEST && self.shown < self.held.len()
     }
 
-    /// Nothing more will come: all that is held back is shown.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    /// Nothing more will come: all that is held back is shown. A whole secret among it, which could
+    /// have been the beginning of a longer one, is not.
+    pub fn finish(&mut self, redactor: &Redactor, out: &mut Vec<u8>) {
+        let found = self.find(redactor);
         let all = self.held.len();
-        self.show(all, &[], out);
+        self.show(all, &found, out);
+    }
+
+    /// Where secrets stand in what is held, from the first on.
+    fn find(&self, redactor: &Redactor) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        redactor.needles.find(&self.held, &mut found);
+        found.sort_unstable_by_key(|range| (range.start, range.end));
+        found
     }
 
     /// Where what may be the beginning of a secret begins.

@@ -137,6 +137,12 @@ fn values_behind_telling_names_are_made_unreadable_at_any_depth() {
     assert!(!clean.marks.redacted);
 }
 
+#[test]
+fn a_secret_that_could_have_become_a_longer_one_is_hidden_at_the_end_too() {
+    let redactor = redactor(&["accba".to_owned(), "accb".to_owned()]);
+    assert_eq!(shown(&redactor, &["a", "c", "c", "b"]).concat(), REDACTED);
+}
+
 /// Writes the pieces one after another; what is shown after each.
 fn shown(redactor: &Redactor, pieces: &[&str]) -> Vec<String> {
     let mut stream = Unfinished::default();
@@ -147,7 +153,7 @@ fn shown(redactor: &Redactor, pieces: &[&str]) -> Vec<String> {
         shown.push(String::from_utf8(out).unwrap());
     }
     let mut out = Vec::new();
-    stream.finish(&mut out);
+    stream.finish(redactor, &mut out);
     shown.push(String::from_utf8(out).unwrap());
     shown
 }

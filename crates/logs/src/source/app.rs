@@ -234,7 +234,8 @@ impl Copy {
 
     fn finish(&mut self, stream: Stream) {
         let mut out = Vec::new();
-        self.unfinished.finish(&mut out);
+        self.redactor.borrow_mut().refresh();
+        self.unfinished.finish(&self.redactor.borrow(), &mut out);
         if let Some(screen) = &self.screen {
             screen.show(stream, &out);
         }
