@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use pillion_testkit::{Peer, Signal, eventually};
+use pillion_testkit::{Peer, Signal, eventually, peak_memory_kib, resident_memory_kib};
 use serde_json::json;
 
 use super::bed::Bed;
@@ -92,4 +92,17 @@ fn a_change_is_delivered_and_one_that_the_app_refuses_is_taken_back() {
     peer.end(Signal::SIGTERM);
     assert_eq!(peer.ended().unwrap().code(), Some(0), "it ends in order");
     assert_eq!(bed.read("to/pw"), "three", "files stay");
+}
+
+#[test]
+fn what_only_the_start_needed_leaves_memory_and_changes_are_delivered() {
+    let bed = Bed::new();
+    bed.bao.put_secret("db", &json!({"password": "one"}));
+    let arguments = ["--secret", "secret/db#password=pw", "--interval", "2s"];
+    let peer = Peer::spawn(sync(&bed, &arguments));
+    let pid = peer.pid();
+    eventually("the first delivery", || bed.read("to/pw") == "one");
+    eventually("half of the memory", || resident_memory_kib(pid) * 2 < peak_memory_kib(pid));
+    bed.bao.put_secret("db", &json!({"password": "two"}));
+    eventually("the second delivery", || bed.read("to/pw") == "two");
 }
