@@ -1,4 +1,4 @@
-//! Pages of code and constants that only the start has needed, given back when it is over.
+//! Pages of code and constants that are not needed any more, given back when there is rest.
 //!
 //! The kernel maps pages of the program's file, and of its libraries, when they are first touched,
 //! with up to 15 neighbours each, and leaves them. After the start, most of what is mapped is never
@@ -14,20 +14,24 @@ use std::ptr::{NonNull, without_provenance_mut};
 use std::time::Duration;
 
 use nix::sys::mman::{MmapAdvise, madvise};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::lifecycle::{Lifecycle, Phase};
 use crate::say;
 
-/// The start's last steps, such as a banner and first looks at files, come after it is ready.
-const AFTERMATH: Duration = Duration::from_millis(500);
+/// So long after the last change there is rest: a start's last steps come after it is ready.
+const REST: Duration = Duration::from_millis(500);
 
-/// Waits until everything is ready, and a moment longer, then gives back what the start has touched
-/// of program and libraries. Once: what is mapped again afterwards is in use. Cancel-safe.
-pub async fn release_after_start(lifecycle: Lifecycle) {
-    lifecycle.reached(Phase::Ready).await;
-    tokio::time::sleep(AFTERMATH).await;
-    if let Err(error) = release() {
-        say!(Debug, "what only the start has needed stays in memory", error = error);
+/// Gives back what is mapped of program and libraries: soon, and whenever something has changed and
+/// there is rest again. For changes that come with much work and are rare; never for each exchange,
+/// which would pay for mapping again. Ends when nobody is left who could change something.
+pub async fn release_after<T>(mut changes: watch::Receiver<T>) {
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        while let Ok(Ok(())) = timeout(REST, changes.changed()).await {}
+        if let Err(error) = release() {
+            say!(Debug, "code that is not needed any more stays in memory", error = error);
+        }
     }
 }
 

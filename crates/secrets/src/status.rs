@@ -132,8 +132,9 @@ impl Status {
         });
     }
 
-    /// Changes of any kind.
-    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+    /// Changes of any kind: every secret that was looked at, every step of a set.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
     }
 

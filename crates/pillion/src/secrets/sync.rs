@@ -8,7 +8,7 @@ use pillion_model::secrets::{
     Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
 };
 use pillion_runtime::board::{AppControl, Board};
-use pillion_runtime::code_pages::release_after_start;
+use pillion_runtime::code_pages::release_after;
 use pillion_runtime::lifecycle::Lifecycle;
 use pillion_runtime::metrics::Registry;
 use pillion_runtime::role::Role;
@@ -50,18 +50,17 @@ async fn run(secrets: Secrets, once: bool, blocked: Blocked) -> Result<u8, Failu
         blocked.listen().map_err(|error| Failure::doing("cannot receive signals", &error))?;
     let registry = Registry::new(metrics::SERIES_LIMIT);
     let status = Status::new(&registry);
+    tokio::spawn(release_after(status.watch()));
     // Nobody changes what was asked for on the command line.
     let (_settings, followed) = watch::channel(Arc::new(secrets));
     // There is no app of ours: who is to be told is told by a command.
     let (app, _) = AppControl::new();
-    let lifecycle = Lifecycle::new(&[CONDITION]);
-    tokio::spawn(release_after_start(lifecycle.clone()));
     let context = Context {
         settings: followed,
         board: Board::default(),
         app,
         supervised: false,
-        lifecycle,
+        lifecycle: Lifecycle::new(&[CONDITION]),
         registry: registry.clone(),
         status: status.clone(),
     };

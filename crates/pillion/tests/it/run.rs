@@ -80,7 +80,7 @@ fn the_port_of_the_app_is_found() {
 }
 
 #[test]
-fn what_only_the_start_needed_leaves_memory_and_it_serves_on() {
+fn code_that_only_the_start_needed_leaves_memory_and_it_serves_on() {
     let pillion = beside_app(&[]).start_ready();
     let pid = pillion.pid();
     eventually("half of the memory", || resident_memory_kib(pid) * 2 < peak_memory_kib(pid));
