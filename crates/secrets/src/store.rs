@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use nix::sys::stat::Mode;
 
-pub use draft::{BYTES, Draft, DraftError, DraftFile, FILES, FileName, Owner};
+pub(crate) use draft::check_amount;
+pub use draft::{Draft, DraftError, DraftFile, FileName, Owner};
 use folder::{Folder, Kind};
 use journal::Journal;
 pub use journal::{NOTES, Trying, Version};

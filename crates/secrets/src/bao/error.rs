@@ -27,7 +27,7 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// There was no answer.
-    #[error("{0}")]
+    #[error("{0}{more}", more = way_out(.0))]
     NoAnswer(pillion_client::Error),
     /// 503: its storage is not open.
     #[error("the server is sealed; it has to be unsealed by its operators{said}")]
@@ -133,6 +133,17 @@ impl Error {
     }
 }
 
+/// What to do about an answer that is too large, where it is for the configuration to say.
+pub(crate) fn way_out(error: &pillion_client::Error) -> &'static str {
+    match error {
+        pillion_client::Error::TooLarge { .. } => "; raise secrets.server.answer_bytes",
+        pillion_client::Error::Connect { .. }
+        | pillion_client::Error::Timeout { .. }
+        | pillion_client::Error::Broken { .. }
+        | pillion_client::Error::Request { .. } => "",
+    }
+}
+
 impl Trouble {
     /// Whether any other request to this server would fare the same.
     #[must_use]
@@ -179,6 +190,14 @@ impl Trouble {
             Self::Odd(_) => "odd_answer",
             Self::Request(_) => "bad_request",
             Self::Credential(_) => "credential",
+        }
+    }
+
+    /// The limit of ours that the answer was too large for, as its key below `secrets`.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::NoAnswer(pillion_client::Error::TooLarge { .. }) => Some("server.answer_bytes"),
+            _ => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What sets and the environment are made of: secrets and configuration, as they change.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use super::configs::Configs;
 use super::connection::Connection;
 use super::plan::name_of;
-use super::secret::Value;
+use super::secret::{Claim, Value};
+use crate::fetched::Datum;
 use crate::sources::Files;
 use crate::template::Request;
 
@@ -57,6 +58,30 @@ pub(super) struct Taken {
     pub(super) configs: BTreeMap<Arc<str>, Rc<Files>>,
 }
 
+/// Which values were taken, without the right to use them.
+#[derive(Debug)]
+pub(super) struct Mark {
+    secrets: BTreeMap<Input, Weak<Claim>>,
+    configs: BTreeMap<Arc<str>, Weak<Files>>,
+}
+
+impl Mark {
+    /// Whether these are the same values.
+    pub(super) fn is_of(&self, taken: &Taken) -> bool {
+        let secrets = self.secrets.iter().zip(&taken.secrets);
+        let configs = self.configs.iter().zip(&taken.configs);
+        // The memory of a mark is not used again, so its place tells.
+        self.secrets.len() == taken.secrets.len()
+            && self.configs.len() == taken.configs.len()
+            && secrets.into_iter().all(|((one, marked), (two, value))| {
+                one == two && marked.as_ptr() == Rc::as_ptr(&value.claim)
+            })
+            && configs.into_iter().all(|((one, marked), (two, files))| {
+                one == two && marked.as_ptr() == Rc::as_ptr(files)
+            })
+    }
+}
+
 impl Catalog {
     /// Asks for everything of a list.
     pub(super) fn inputs(&self, needs: &[Input]) -> Inputs {
@@ -65,7 +90,9 @@ impl Catalog {
             match need {
                 Input::Config(name) => match self.config(name) {
                     Some(source) => {
-                        inputs.configs.insert(name.clone(), self.configs.get(source));
+                        inputs
+                            .configs
+                            .insert(name.clone(), self.configs.get(source, self.settings.limits));
                     }
                     None => inputs.lacks(format!("there is no configuration source {name}")),
                 },
@@ -157,20 +184,28 @@ impl Inputs {
 impl Taken {
     /// Whether these are the same values, and not only equal ones.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let secrets = self.secrets.iter().zip(&other.secrets);
-        let configs = self.configs.iter().zip(&other.configs);
-        self.secrets.len() == other.secrets.len()
-            && self.configs.len() == other.configs.len()
-            && secrets
-                .into_iter()
-                .all(|((one, a), (two, b))| one == two && Rc::ptr_eq(&a.claim, &b.claim))
-            && configs.into_iter().all(|((one, a), (two, b))| one == two && Rc::ptr_eq(a, b))
+        self.mark().is_of(other)
+    }
+
+    /// What they can be known again by.
+    pub(super) fn mark(&self) -> Mark {
+        let secrets = self.secrets.iter();
+        let configs = self.configs.iter();
+        Mark {
+            secrets: secrets.map(|(name, it)| (name.clone(), Rc::downgrade(&it.claim))).collect(),
+            configs: configs.map(|(name, it)| (name.clone(), Rc::downgrade(it))).collect(),
+        }
+    }
+
+    /// Says that these values do no good. Leases that nobody else uses are replaced, and revoked.
+    pub(super) fn give_up(&self) {
+        self.secrets.values().for_each(|value| value.claim.give_up());
     }
 
     /// One key of a secret.
     pub(super) fn key(&self, secret: &Arc<str>, key: &str) -> Result<Secret, String> {
         let data = &self.value(secret)?.fetched.data;
-        data.get(key).cloned().ok_or_else(|| {
+        data.get(key).map(|datum| datum.secret().clone()).ok_or_else(|| {
             let keys: Vec<&str> = data.keys().map(String::as_str).collect();
             format!("the secret {secret} has no key {key}; it has {}", keys.join(", "))
         })
@@ -178,25 +213,18 @@ impl Taken {
 
     /// All keys of a secret as a JSON object.
     pub(super) fn json(&self, secret: &Arc<str>) -> Result<Secret, String> {
-        let data = &self.value(secret)?.fetched.data;
-        let texts: BTreeMap<&str, &str> = data
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.reveal_text().unwrap_or_default()))
-            .collect();
-        let mut json = Vec::new();
-        serde_json::to_writer(&mut json, &texts).map_err(|error| error.to_string())?;
-        json.push(b'\n');
-        Ok(Secret::from(json))
+        Ok(self.value(secret)?.fetched.object())
     }
 
     pub(super) fn config(&self, name: &str) -> Result<&Rc<Files>, String> {
         self.configs.get(name).ok_or_else(|| format!("configuration {name} is not there"))
     }
 
-    /// Every value of a secret.
+    /// Every value of a secret, with what is nested in it.
     pub(super) fn values_of(&self, input: &Input) -> Vec<Secret> {
         let value = self.secrets.get(input);
-        value.map(|value| value.fetched.data.values().cloned().collect()).unwrap_or_default()
+        let values = value.into_iter().flat_map(|value| value.fetched.data.values());
+        values.flat_map(Datum::texts).collect()
     }
 
     /// The generation of each secret.
