@@ -114,7 +114,7 @@ impl Store {
             let path = directory.clone();
             move |reason| StoreError::Io { doing, path, reason }
         };
-        fs::create_dir_all(&directory).map_err(failed("making"))?;
+        fs::create_dir_all(&directory).map_err(failed("making the folder"))?;
         let root = Folder::at(&directory).map_err(failed("opening"))?;
         let versions = versions(&root).map_err(|reason| StoreError::Io {
             doing: "opening",
@@ -233,8 +233,10 @@ impl Store {
         })?;
         observe(Step::Begun);
         let path = path_of(version);
-        let folder =
-            self.versions.make(&version.to_string()).map_err(self.failed("making", &path))?;
+        let folder = self
+            .versions
+            .make(&version.to_string())
+            .map_err(self.failed("making the folder", &path))?;
         observe(Step::FolderMade);
         files::write(&folder, draft, observe).map_err(|(name, reason)| {
             let path = name.map_or(path.clone(), |name| format!("{path}/{name}"));

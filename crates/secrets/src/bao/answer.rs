@@ -92,6 +92,16 @@ impl Answer {
         lists.into_iter().flatten().flatten().filter(|word| !word.trim().is_empty()).collect()
     }
 
+    /// Whether a failure is told in the way of the API, with words or without.
+    pub(crate) fn has_words(&self) -> bool {
+        serde_json::from_slice::<Failure>(&self.body).is_ok()
+    }
+
+    /// Whether it is what servers written in Go say to plain HTTP where they speak TLS.
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.body.starts_with(b"Client sent an HTTP request to an HTTPS server")
+    }
+
     /// The parts of a successful answer; none of it for 204.
     pub(crate) fn envelope(&self) -> Result<Envelope<'_>, Trouble> {
         match self.body.is_empty() {

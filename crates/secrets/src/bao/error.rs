@@ -67,7 +67,7 @@ pub enum Trouble {
         said: String,
     },
     /// 403 because the token does not live any more.
-    #[error("our token is not valid any more: it was revoked or its time is over")]
+    #[error("the server does not know our token: it is wrong, was revoked, or its time is over")]
     TokenGone,
     /// 403 although the token lives.
     #[error("the token is valid, but none of its policies ({policies}) allows this{said}")]
@@ -219,7 +219,13 @@ pub(crate) fn trouble(answer: &Answer, secrets: &[&str]) -> Trouble {
     match answer.status {
         _ if mentions("lease not found") || mentions("invalid lease") => Trouble::LeaseGone,
         StatusCode::FORBIDDEN => Trouble::Denied { said },
+        StatusCode::NOT_FOUND if !answer.has_words() => Trouble::Odd(
+            "status 404; is secrets.server.url that of an OpenBao or Vault server?".to_owned(),
+        ),
         StatusCode::NOT_FOUND => Trouble::NotFound { said },
+        StatusCode::BAD_REQUEST if answer.wants_tls() => {
+            Trouble::Odd("it speaks HTTPS alone; begin secrets.server.url with https://".to_owned())
+        }
         StatusCode::PRECONDITION_FAILED => Trouble::Behind { said },
         StatusCode::TOO_MANY_REQUESTS => Trouble::TooMany { wait: wait(answer), said },
         StatusCode::NOT_IMPLEMENTED => Trouble::NotInitialised,
@@ -293,6 +299,18 @@ mod tests {
                 412,
                 r#"{"errors":["index"]}"#,
                 "this server has not seen yet what another one knows – index",
+            ),
+            (
+                404,
+                "<html>Not Found</html>",
+                "the answer is not one of this API: status 404; is secrets.server.url that of an \
+                 OpenBao or Vault server?",
+            ),
+            (
+                400,
+                "Client sent an HTTP request to an HTTPS server.\n",
+                "the answer is not one of this API: it speaks HTTPS alone; begin secrets.server.url \
+                 with https://",
             ),
             (429, "slow down", "the server has had too many requests"),
             (472, "", "status 472: no active server answers at this address"),

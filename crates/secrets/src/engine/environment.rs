@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::House;
-use super::inputs::{Catalog, Input, Inputs, Mark, Taken};
+use super::inputs::{Catalog, Input, Inputs, Mark, Missing, Taken};
 use super::set::REFUSALS;
 use crate::chance::{chance, wait};
 use crate::clock::until;
@@ -106,7 +106,7 @@ impl EnvironmentTask {
     async fn deliver(&mut self) {
         let taken = match self.inputs.take() {
             Ok(taken) => taken,
-            Err(missing) => {
+            Err(Missing::Awaited(missing) | Missing::Unknown(missing)) => {
                 return self.house.status.set(&OWNER.into(), |set| set.error = Some(missing));
             }
         };

@@ -21,6 +21,9 @@ use crate::template::Request;
 /// often.
 const TEMPLATE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Names that an error gives to choose from.
+const NAMED: usize = 20;
+
 /// One thing that a set is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Input {
@@ -47,8 +50,26 @@ pub(super) struct Catalog {
 pub(super) struct Inputs {
     secrets: BTreeMap<Input, watch::Receiver<Option<Value>>>,
     configs: BTreeMap<Arc<str>, watch::Receiver<Option<Rc<Files>>>>,
-    /// What nobody can give, and why.
-    missing: Option<String>,
+    /// What cannot be had.
+    missing: Option<Missing>,
+}
+
+/// Why there are no values.
+#[derive(Clone, Debug)]
+pub(super) enum Missing {
+    /// They are still to come: one sentence.
+    Awaited(String),
+    /// Nobody can give them as everything is configured: one sentence.
+    Unknown(String),
+}
+
+/// Names that could have been meant.
+fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.take(NAMED).collect();
+    match names.is_empty() {
+        true => "there is none at all".to_owned(),
+        false => format!("there are: {}", names.join(", ")),
+    }
 }
 
 /// Values of one moment, and the right to use them.
@@ -94,12 +115,12 @@ impl Catalog {
                             .configs
                             .insert(name.clone(), self.configs.get(source, self.settings.limits));
                     }
-                    None => inputs.lacks(format!("there is no configuration source {name}")),
+                    None => inputs.lacks(self.unknown_config(name)),
                 },
                 Input::Secret(_) | Input::Request(_) => match (self.secret(need), &self.connection)
                 {
-                    (None, _) => inputs.lacks(format!("there is no secret {}", name_of(need))),
-                    (_, None) => inputs.lacks("there is no server to ask for secrets".to_owned()),
+                    (None, _) => inputs.lacks(self.unknown_secret(&name_of(need))),
+                    (_, None) => inputs.lacks(self.no_server()),
                     (Some(source), Some(connection)) => {
                         inputs.secrets.insert(need.clone(), connection.secret(&source));
                     }
@@ -107,6 +128,24 @@ impl Catalog {
             }
         }
         inputs
+    }
+
+    fn unknown_secret(&self, name: &str) -> Missing {
+        let names = self.settings.secrets.iter().map(|secret| &*secret.name);
+        Missing::Unknown(format!("no secret has the name {name}; {}", known(names)))
+    }
+
+    fn unknown_config(&self, name: &str) -> Missing {
+        let names = self.settings.configs.iter().map(|config| &*config.name);
+        Missing::Unknown(format!("no configuration source has the name {name}; {}", known(names)))
+    }
+
+    /// There is no client: the server may come to be usable, if there is one.
+    fn no_server(&self) -> Missing {
+        match self.settings.server {
+            Some(_) => Missing::Awaited("the server cannot be asked yet".to_owned()),
+            None => Missing::Unknown("there is no server to ask for secrets".to_owned()),
+        }
     }
 
     fn config(&self, name: &str) -> Option<&Arc<ConfigSource>> {
@@ -146,28 +185,30 @@ impl Catalog {
 }
 
 impl Inputs {
-    fn lacks(&mut self, what: String) {
+    fn lacks(&mut self, what: Missing) {
         self.missing.get_or_insert(what);
     }
 
     /// The values of this moment.
     ///
     /// # Errors
-    /// Some are not there yet: one sentence, which names the first.
-    pub(super) fn take(&self) -> Result<Taken, String> {
+    /// Some are not there; the first is named.
+    pub(super) fn take(&self) -> Result<Taken, Missing> {
         if let Some(missing) = &self.missing {
             return Err(missing.clone());
         }
         let mut taken = Taken::default();
         for (name, config) in &self.configs {
             let files = config.borrow().clone();
-            let files = files.ok_or_else(|| format!("configuration {name} is not there yet"))?;
+            let awaited = || Missing::Awaited(format!("configuration {name} is not there yet"));
+            let files = files.ok_or_else(awaited)?;
             taken.configs.insert(name.clone(), files);
         }
         for (input, secret) in &self.secrets {
             let value = secret.borrow().clone();
-            let value =
-                value.ok_or_else(|| format!("secret {} is not there yet", name_of(input)))?;
+            let awaited =
+                || Missing::Awaited(format!("secret {} is not there yet", name_of(input)));
+            let value = value.ok_or_else(awaited)?;
             taken.secrets.insert(input.clone(), value);
         }
         Ok(taken)

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::House;
-use super::inputs::{Catalog, Inputs, Mark, Taken};
+use super::inputs::{Catalog, Inputs, Mark, Missing, Taken};
 use super::plan::{Plan, template_files};
 use crate::chance::{chance, wait};
 use crate::clock::until;
@@ -145,7 +145,8 @@ impl SetTask {
         }
         let taken = match self.inputs.take() {
             Ok(taken) => taken,
-            Err(missing) => return self.waits(&missing),
+            Err(Missing::Awaited(missing)) => return self.waits(&missing),
+            Err(Missing::Unknown(missing)) => return self.fails(&missing),
         };
         if self.tried.as_ref().is_some_and(|tried| tried.is_of(&taken)) || !self.open() {
             return;

@@ -273,3 +273,26 @@ async fn changes_of_etcd_and_of_files_are_applied_without_waiting_for_the_next_l
         assert!(began.elapsed() < LOOK, "{:?}", began.elapsed());
     }
 }
+
+#[tokio::test]
+async fn a_name_that_nothing_has_is_said_at_once_with_those_that_there_are() {
+    let lessor = Lessor::start();
+    for (template, error) in [
+        ("{{ secrets.bd.user }}", "no secret has the name bd; there are: db"),
+        (
+            "{{ configs.etc['a'] }}",
+            "no configuration source has the name etc; there is none at all",
+        ),
+    ] {
+        let engine = Engine::start(|folder| {
+            format!(
+                "{{{}, secrets: {{db: {{path: creds/app}}}}, sets: {{db: {{directory: {}, \
+                 files: {{a: {{text: \"{template}\"}}}}}}}}}}",
+                lessor.server(folder),
+                folder.join("db").display()
+            )
+        });
+        let delivered = engine.status.delivered_once().await;
+        assert_eq!(delivered, Err(format!("db: {error}")));
+    }
+}
