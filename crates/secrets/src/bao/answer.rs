@@ -92,9 +92,9 @@ impl Answer {
         lists.into_iter().flatten().flatten().filter(|word| !word.trim().is_empty()).collect()
     }
 
-    /// Whether a failure is told in the way of the API, with words or without.
-    pub(crate) fn has_words(&self) -> bool {
-        serde_json::from_slice::<Failure>(&self.body).is_ok()
+    /// Whether a failure may be one of the API; pages for people are none.
+    pub(crate) fn is_of_the_api(&self) -> bool {
+        self.body.is_empty() || serde_json::from_slice::<Failure>(&self.body).is_ok()
     }
 
     /// Whether it is what servers written in Go say to plain HTTP where they speak TLS.

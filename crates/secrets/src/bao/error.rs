@@ -219,7 +219,7 @@ pub(crate) fn trouble(answer: &Answer, secrets: &[&str]) -> Trouble {
     match answer.status {
         _ if mentions("lease not found") || mentions("invalid lease") => Trouble::LeaseGone,
         StatusCode::FORBIDDEN => Trouble::Denied { said },
-        StatusCode::NOT_FOUND if !answer.has_words() => Trouble::Odd(
+        StatusCode::NOT_FOUND if !answer.is_of_the_api() => Trouble::Odd(
             "status 404; is secrets.server.url that of an OpenBao or Vault server?".to_owned(),
         ),
         StatusCode::NOT_FOUND => Trouble::NotFound { said },
