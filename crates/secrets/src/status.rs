@@ -76,6 +76,8 @@ pub(crate) struct SecretState {
     pub(crate) old_leases: usize,
     pub(crate) failing_since: Option<SystemTime>,
     pub(crate) error: Option<String>,
+    /// The last error, also after it is over.
+    pub(crate) last_error: Option<(String, SystemTime)>,
 }
 
 /// One configuration source.
@@ -375,6 +377,7 @@ impl SecretState {
     fn page(&self, now: SystemTime) -> Value {
         let step = |step| match step {
             Step::Renew => "renew",
+            Step::Replace if self.generation == 0 => "fetch",
             Step::Replace => "replace",
             Step::Look => "look",
         };
@@ -392,6 +395,10 @@ impl SecretState {
             })),
             "old_leases": self.old_leases,
             "error": self.error,
+            "last_error": self.last_error.as_ref().map(|(error, at)| json!({
+                "error": error,
+                "seconds_ago": seconds(since(now, *at)),
+            })),
             "failing_seconds": self.failing_since.map(|at| seconds(since(now, at))),
         })
     }
@@ -434,7 +441,7 @@ fn transaction(report: &Report, at: SystemTime, now: SystemTime) -> Value {
         .map(|done| {
             json!({
                 "step": done.part.label(),
-                "took_ms": done.took.as_secs_f64() * 1000.0,
+                "took_ms": done.took.as_micros() as f64 / 1000.0,
                 "error": done.fault,
             })
         })

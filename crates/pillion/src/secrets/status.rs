@@ -144,7 +144,13 @@ fn write_secret(text: &mut String, name: &str, secret: &Value) -> std::fmt::Resu
     if let Some(failing) = secret["failing_seconds"].as_f64() {
         writeln!(text, "  not refreshed for {failing} s")?;
     }
-    trouble(text, &secret["error"])
+    let last = &secret["last_error"];
+    match (secret["error"].as_str(), last["error"].as_str()) {
+        (None, Some(error)) => {
+            writeln!(text, "  last error {} s ago: {error}", last["seconds_ago"])
+        }
+        (Some(_), _) | (None, None) => trouble(text, &secret["error"]),
+    }
 }
 
 fn write_set(text: &mut String, name: &str, set: &Value) -> std::fmt::Result {

@@ -219,12 +219,12 @@ pub(crate) fn trouble(answer: &Answer, secrets: &[&str]) -> Trouble {
     match answer.status {
         _ if mentions("lease not found") || mentions("invalid lease") => Trouble::LeaseGone,
         StatusCode::FORBIDDEN => Trouble::Denied { said },
-        StatusCode::NOT_FOUND if !answer.is_of_the_api() => Trouble::Odd(
-            "status 404; is secrets.server.url that of an OpenBao or Vault server?".to_owned(),
-        ),
+        StatusCode::NOT_FOUND if !answer.is_of_the_api() => {
+            Trouble::Odd("status 404; is its URL that of an OpenBao or Vault server?".to_owned())
+        }
         StatusCode::NOT_FOUND => Trouble::NotFound { said },
         StatusCode::BAD_REQUEST if answer.wants_tls() => {
-            Trouble::Odd("it speaks HTTPS alone; begin secrets.server.url with https://".to_owned())
+            Trouble::Odd("it speaks HTTPS alone; begin its URL with https://".to_owned())
         }
         StatusCode::PRECONDITION_FAILED => Trouble::Behind { said },
         StatusCode::TOO_MANY_REQUESTS => Trouble::TooMany { wait: wait(answer), said },
@@ -303,14 +303,13 @@ mod tests {
             (
                 404,
                 "<html>Not Found</html>",
-                "the answer is not one of this API: status 404; is secrets.server.url that of an \
+                "the answer is not one of this API: status 404; is its URL that of an \
                  OpenBao or Vault server?",
             ),
             (
                 400,
                 "Client sent an HTTP request to an HTTPS server.\n",
-                "the answer is not one of this API: it speaks HTTPS alone; begin secrets.server.url \
-                 with https://",
+                "the answer is not one of this API: it speaks HTTPS alone; begin its URL with https://",
             ),
             (429, "slow down", "the server has had too many requests"),
             (472, "", "status 472: no active server answers at this address"),

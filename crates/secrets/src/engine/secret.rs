@@ -421,6 +421,7 @@ impl Keeper {
             is_new = secret.error.as_ref() != Some(&error);
             secret.failing_since.get_or_insert_with(SystemTime::now);
             secret.error = Some(error.clone());
+            secret.last_error = Some((error.clone(), SystemTime::now()));
         });
         if is_new {
             say!(

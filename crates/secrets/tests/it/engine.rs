@@ -106,6 +106,10 @@ impl Lessor {
                     json!({"lease_id": format!("creds/app/{number}"), "lease_duration": 3600,
                         "renewable": true, "data": {"user": format!("user-{number}"), "port": 5432}})
                 }
+                "/v1/flaky/app" if count.fetch_add(1, Ordering::SeqCst) == 0 => {
+                    return b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec();
+                }
+                "/v1/flaky/app" => json!({"data": {"user": "steady"}}),
                 _ if path.starts_with("/v1/sys/internal/ui/mounts/") => {
                     json!({"data": {"path": "creds/", "type": "database"}})
                 }
@@ -194,7 +198,7 @@ async fn values_come_with_their_types() {
             folder.join("db").display()
         )
     });
-    eventually("the files", || !engine.read("db/consul").is_empty()).await;
+    eventually("the files", || engine.page()["sets"]["db"]["confirmed"] == 1).await;
     assert_eq!(engine.read("db/all.json"), "{\"port\":5432,\"user\":\"user-1\"}\n");
     assert_eq!(engine.read("db/port"), "5432");
     assert_eq!(engine.read("db/jinja"), "5433 {\"port\": 5432, \"user\": \"user-1\"}");
@@ -295,4 +299,26 @@ async fn a_name_that_nothing_has_is_said_at_once_with_those_that_there_are() {
         let delivered = engine.status.delivered_once().await;
         assert_eq!(delivered, Err(format!("db: {error}")));
     }
+}
+
+#[tokio::test]
+async fn the_last_error_of_a_secret_is_shown_when_it_is_over() {
+    let lessor = Lessor::start();
+    let engine = Engine::start(|folder| {
+        format!(
+            "{{{}, secrets: {{db: {{path: flaky/app}}}}, sets: {{db: {{directory: {}, \
+             files: {{user: {{secret: db, key: user}}}}}}}}}}",
+            lessor.server(folder),
+            folder.join("db").display()
+        )
+    });
+    assert_eq!(engine.page()["secrets"]["db"]["last_error"], Value::Null);
+    eventually("the file", || engine.page()["sets"]["db"]["confirmed"] == 1).await;
+    assert_eq!(engine.read("db/user"), "steady");
+    let page = engine.page();
+    let secret = &page["secrets"]["db"];
+    assert_eq!((&secret["error"], &secret["failing_seconds"]), (&Value::Null, &Value::Null));
+    let error = secret["last_error"]["error"].as_str().unwrap();
+    assert_eq!(error, "cannot read flaky/app: status 500: the server failed");
+    assert!(secret["last_error"]["seconds_ago"].is_number());
 }
