@@ -72,7 +72,8 @@ impl Datum {
         }
     }
 
-    /// What must not appear in a log: it as a whole, and each text and number that is nested in it.
+    /// What must not appear in a log: it as a whole, and the first thousand texts and
+    /// numbers that are nested in it.
     #[must_use]
     pub fn texts(&self) -> Vec<Secret> {
         let mut texts = vec![self.secret().clone()];

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// How deep lists and objects may be nested.
 pub(crate) const DEEPEST: usize = 128;
 
+/// The most texts of one value that are looked for in logs: each is looked for in each line.
+const MOST_TEXTS: usize = 1_000;
+
 /// A value of JSON (RFC 8259).
 #[derive(PartialEq)]
 pub(crate) enum Json {
@@ -69,10 +72,11 @@ impl Json {
         })
     }
 
-    /// Adds each text and number that is nested in it.
+    /// Adds each text and number that is nested in it, up to [`MOST_TEXTS`].
     pub(crate) fn texts(&self, texts: &mut Vec<Secret>) {
         match self {
             Self::Null | Self::Bool(_) => {}
+            Self::Number(_) | Self::Text(_) if texts.len() >= MOST_TEXTS => {}
             Self::Number(text) | Self::Text(text) => texts.push(Secret::from(text.as_str())),
             Self::List(items) => items.iter().for_each(|item| item.texts(texts)),
             Self::Object(entries) => entries.values().for_each(|value| value.texts(texts)),
@@ -106,6 +110,16 @@ mod tests {
         for text in ["", "x", "[1", "1 2", "{1:2}", "\"a", "nul"] {
             assert!(Json::read(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_texts_of_one_value_are_bounded() {
+        let found = |count: usize| {
+            let mut texts = Vec::new();
+            Json::read(&format!("[{}0]", "1,".repeat(count - 1))).unwrap().texts(&mut texts);
+            texts.len()
+        };
+        assert_eq!((found(MOST_TEXTS), found(MOST_TEXTS + 1)), (MOST_TEXTS, MOST_TEXTS));
     }
 
     #[test]

@@ -25,6 +25,7 @@ struct Engine {
     folder: TempDir,
     status: Status,
     registry: Registry,
+    board: Board,
     role: Role,
     _settings: watch::Sender<Arc<pillion_model::secrets::Secrets>>,
 }
@@ -39,10 +40,10 @@ impl Engine {
         let secrets = loaded.unwrap_or_else(|problems| panic!("{problems:?}")).roles.secrets;
         let (settings, followed) = watch::channel(secrets.unwrap());
         let registry = Registry::new(1000);
-        let status = Status::new(&registry);
+        let (status, board) = (Status::new(&registry), Board::default());
         let context = Context {
             settings: followed,
-            board: Board::default(),
+            board: board.clone(),
             app: AppControl::new().0,
             supervised: false,
             lifecycle: Lifecycle::new(&[CONDITION]),
@@ -51,7 +52,7 @@ impl Engine {
         };
         let run = move |stop| pillion_secrets::run(context.clone(), stop);
         let role = Role::start("secrets", &registry, run).unwrap();
-        Self { folder, status, registry, role, _settings: settings }
+        Self { folder, status, registry, board, role, _settings: settings }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -104,7 +105,7 @@ impl Lessor {
                 "/v1/creds/app" => {
                     let number = count.fetch_add(1, Ordering::SeqCst) + 1;
                     json!({"lease_id": format!("creds/app/{number}"), "lease_duration": 3600,
-                        "renewable": true, "data": {"user": format!("user-{number}"), "port": 5432}})
+                        "renewable": true, "data": {"user": format!("user-{number}"), "port": 5432, "more": {"key": ["n3sted"]}}})
                 }
                 "/v1/flaky/app" if count.fetch_add(1, Ordering::SeqCst) == 0 => {
                     return b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec();
@@ -192,17 +193,25 @@ async fn values_come_with_their_types() {
         format!(
             "{{{}, secrets: {{db: {{path: creds/app}}}}, sets: {{db: {{directory: {}, files: {{\
              all.json: {{secret: db}}, port: {{secret: db, key: port}}, \
-             jinja: {{text: '{{{{ secrets.db.port + 1 }}}} {{{{ secrets.db|tojson }}}}'}}, \
+             jinja: {{text: '{{{{ secrets.db.port + 1 }}}} {{{{ secrets.db.more.key[0] }}}} {{{{ secrets.db.more|tojson }}}}'}}, \
              consul: {{text: '{{{{ with secret \"creds/app\" }}}}{{{{ .Data | toJSON }}}}{{{{ end }}}}', language: consul}}}}}}}}}}",
             lessor.server(folder),
             folder.join("db").display()
         )
     });
     eventually("the files", || engine.page()["sets"]["db"]["confirmed"] == 1).await;
-    assert_eq!(engine.read("db/all.json"), "{\"port\":5432,\"user\":\"user-1\"}\n");
+    assert_eq!(
+        engine.read("db/all.json"),
+        "{\"more\":{\"key\":[\"n3sted\"]},\"port\":5432,\"user\":\"user-1\"}\n"
+    );
     assert_eq!(engine.read("db/port"), "5432");
-    assert_eq!(engine.read("db/jinja"), "5433 {\"port\": 5432, \"user\": \"user-1\"}");
-    assert_eq!(engine.read("db/consul"), "{\"port\":5432,\"user\":\"user-1\"}");
+    assert_eq!(engine.read("db/jinja"), "5433 n3sted {\"key\": [\"n3sted\"]}");
+    assert_eq!(
+        engine.read("db/consul"),
+        "{\"more\":{\"key\":[\"n3sted\"]},\"port\":5432,\"user\":\"user-1\"}"
+    );
+    let delivered = engine.board.delivered.current();
+    assert!(delivered.contains(&"n3sted".into()), "what is nested is kept out of logs too");
 }
 
 #[tokio::test]
