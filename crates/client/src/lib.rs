@@ -8,6 +8,7 @@ mod connect;
 mod target;
 mod tls;
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use connect::Connector;
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
+
+/// What stands for any first message that is none of TLS.
+const SPEAKS_NO_TLS: &str =
+    "the other side does not speak TLS; begin the URL with http://, or name another port";
 
 /// How a client connects and how much it takes.
 #[derive(Clone, Debug)]
@@ -187,5 +192,16 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    match tls_error(innermost) {
+        Some(rustls::Error::InvalidMessage(_)) => SPEAKS_NO_TLS.to_owned(),
+        Some(_) | None => innermost.to_string(),
+    }
+}
+
+/// The error of the TLS layer, which the layer of sockets does not give as its source.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pillion_model::secrets::{
-    Auth, Confirm, Content, Environment, FileSet, FileSpec, Readiness, SecretSource, Secrets,
-    Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
+    Auth, Confirm, Content, Environment, FileSet, FileSpec, Limits, Readiness, SecretSource,
+    Secrets, Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
 };
 use pillion_runtime::board::{AppControl, Board};
 use pillion_runtime::code_pages::release_after;
@@ -25,6 +25,9 @@ use crate::{metrics, panics};
 const SET: &str = "sync";
 /// What is under way at the end has this long.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// As they are in a configuration that does not say.
+const LIMITS: Limits = Limits { files: 1_024, bytes: 16 << 20 };
+const ANSWER_BYTES: usize = 4 << 20;
 /// How long the command and its confirmation may take.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -163,6 +166,7 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
             backoff: (Duration::from_millis(500), Duration::from_secs(60)),
             renew_at: 0.67,
             revoke_on_exit: false,
+            answer_bytes: ANSWER_BYTES,
         }),
         secrets: sources,
         configs: Vec::new(),
@@ -181,5 +185,6 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
         api: None,
         cache: None,
         readiness: Readiness { wait: true, max_stale: None },
+        limits: LIMITS,
     })
 }
