@@ -83,7 +83,14 @@ fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let mut buffer = [0; 16 << 10];
+    // Some servers keep the connection open, whatever they are asked.
+    while response_length(&answer).is_none_or(|length| answer.len() < length) {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            count => answer.extend(buffer.iter().take(count)),
+        }
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -98,15 +98,16 @@ impl Shipper<'_> {
         let stand = self.stand;
         let labels = stand.empty_folder("podinfo")?.join("labels");
         std::fs::write(&labels, POD_LABELS).doing(format!("writing {}", labels.display()))?;
-        let (sink, compress) = match self.sink {
-            Sink::Null => ("null:".to_owned(), "none"),
+        let sink = match self.sink {
+            Sink::Null => "to: \"null:\"".to_owned(),
             Sink::Http { compress } => {
                 let address = stand.receiver()?.address;
-                (format!("http://{address}/logs"), if compress { "zstd" } else { "none" })
+                let compress = if compress { "zstd" } else { "none" };
+                format!("to: \"http://{address}/logs\", compress: {compress}")
             }
         };
         let mut values = self.values(admin);
-        values.extend([("SINK", sink), ("COMPRESS", compress.to_owned())]);
+        values.push(("SINK", sink));
         if self.pipeline == Pipeline::CriJson {
             let openbao = stand.openbao()?;
             let secrets = input::secrets().map(|(name, value)| (name, Value::String(value)));
