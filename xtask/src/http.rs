@@ -72,7 +72,7 @@ pub(crate) fn response_length(received: &[u8]) -> Option<usize> {
 fn ask(address: SocketAddr, request: &str) -> Result<Response, Failure> {
     let text = exchange(address, request).doing("no answer")?;
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| Failure::new("the answer has no status"))?;
     Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
 }
