@@ -4,7 +4,8 @@ mod input;
 mod receiver;
 mod shipper;
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(super) use self::input::Input;
@@ -102,7 +103,7 @@ fn ship(shipper: &Shipper<'_>, input: &Input) -> Result<Vec<Value>, Failure> {
 
 /// What counting the lines takes.
 fn count(stand: &Stand, input: &Input) -> Result<Vec<Value>, Failure> {
-    let mut command = std::process::Command::new(program::installed("wc")?);
+    let mut command = Command::new(program::installed("wc")?);
     command.arg("-l").arg(&input.path);
     let began = Instant::now();
     let running = stand.start(Subject::WcL, &mut command)?;
@@ -122,7 +123,7 @@ fn speeds(input: &Input, cpu: Duration, wall: Duration) -> Vec<Value> {
 
 fn idle(shipper: &Shipper<'_>, files: u32, seconds: u32) -> Result<Vec<Value>, Failure> {
     let folder = shipper.empty_folder()?;
-    let place = || (0..files).try_for_each(|n| write_line(folder.join(format!("{n}.log"))));
+    let place = || (0..files).try_for_each(|n| write_line(&folder.join(format!("{n}.log"))));
     let mut shipping = shipper.start(place)?;
     shipping.wait_for(u64::from(files))?;
     std::thread::sleep(IDLE_SETTLE);
@@ -136,6 +137,6 @@ fn idle(shipper: &Shipper<'_>, files: u32, seconds: u32) -> Result<Vec<Value>, F
     ])
 }
 
-fn write_line(file: PathBuf) -> Result<(), Failure> {
-    std::fs::write(&file, "one line\n").doing(format!("writing {}", file.display()))
+fn write_line(file: &Path) -> Result<(), Failure> {
+    std::fs::write(file, "one line\n").doing(format!("writing {}", file.display()))
 }

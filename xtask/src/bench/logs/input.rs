@@ -103,7 +103,8 @@ fn plain(line: &mut String, record: u64) {
 
 /// What the app wrote, as JSON, in as many lines as containerd makes of it.
 fn cri(line: &mut String, record: u64) {
-    let (time, stream) = (time(record), if chance(record) % 20 == 0 { "stderr" } else { "stdout" });
+    let (time, stream) =
+        (time(record), if chance(record).is_multiple_of(20) { "stderr" } else { "stdout" });
     let json = json(&time, record);
     let mut rest = json.as_str();
     while rest.len() > PART_BYTES {
@@ -116,7 +117,7 @@ fn cri(line: &mut String, record: u64) {
 
 fn json(time: &str, record: u64) -> String {
     let n = chance(record);
-    let level = if n % 20 == 0 { "error" } else { "info" };
+    let level = if n.is_multiple_of(20) { "error" } else { "info" };
     let mut message = "request handled".to_owned();
     if has_secret(record) {
         message.push_str(&format!(" with token {}", secret(n % SECRETS)));
