@@ -55,7 +55,7 @@ fn command(arguments: Vec<String>) -> Result<(), Failure> {
         "demo" => demo::command(&rest),
         "bench" => bench::command(&rest),
         // Hidden: the bench starts it as the floor that no proxy can go below.
-        "relay" => bench::relay::command(&rest),
+        "relay" => bench::relay(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
