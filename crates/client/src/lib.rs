@@ -4,6 +4,7 @@
 //! keeps idle connections, speaks HTTP/2 where TLS negotiates it, and never follows a redirect:
 //! whoever asks with a credential decides where the credential goes.
 
+mod body;
 mod connect;
 mod target;
 mod tls;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+pub use body::Body;
 use connect::Connector;
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
@@ -57,7 +59,7 @@ impl Default for Options {
 /// A client of one target. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<Connector, Full<Bytes>>,
+    inner: legacy::Client<Connector, Body>,
     target: Target,
     timeout: Duration,
     body_limit: usize,
@@ -134,7 +136,8 @@ impl Client {
     ///
     /// # Errors
     /// There is no whole answer; any status is an answer.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+    pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Bytes>, Error> {
+        let request = request.map(Into::into);
         let whole = async {
             let (head, body) = self.head(request).await?.into_parts();
             let body = Limited::new(body, self.body_limit).collect().await;
@@ -150,17 +153,17 @@ impl Client {
     /// # Errors
     /// There is no answer head.
     pub async fn stream(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
-        let head = tokio::time::timeout(self.timeout, self.head(request)).await;
+        let head = tokio::time::timeout(self.timeout, self.head(request.map(Body::from))).await;
         head.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    async fn head(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+    async fn head(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
         let (mut head, body) = request.into_parts();
         head.uri = self.target.uri(&head.uri).map_err(|error| Error::Request {
             target: self.target.to_string(),
             reason: error.to_string(),
         })?;
-        let request = Request::from_parts(head, Full::new(body));
+        let request = Request::from_parts(head, body);
         self.inner.request(request).await.map_err(|error| self.failed(&error))
     }
 
