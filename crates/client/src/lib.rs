@@ -2,9 +2,11 @@
 //!
 //! A [`Client`] speaks to one [`Target`]: a host over TCP, with or without TLS, or a Unix socket. It
 //! keeps idle connections, speaks HTTP/2 where TLS negotiates it, and never follows a redirect:
-//! whoever asks with a credential decides where the credential goes.
+//! whoever asks with a credential decides where the credential goes. [`dial`] opens a connection for
+//! what is no HTTP.
 
 mod connect;
+mod dial;
 mod target;
 mod tls;
 
@@ -18,6 +20,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use connect::Connector;
+pub use dial::{Connection, DialError, dial};
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
 
