@@ -174,7 +174,8 @@ fn value(credential: &Credential) -> Result<HeaderValue, Trouble> {
     Ok(value)
 }
 
-fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
+/// The first line of a file with a credential.
+pub(super) fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
     let unreadable = |error: io::Error| {
         Trouble::new(Cause::Credentials, format!("cannot read {}: {error}", path.display()))
     };
