@@ -65,12 +65,7 @@ pub(super) fn fill(facts: &Facts<'_>, origin: &mut Origin) {
 }
 
 /// Appends an entry.
-pub(super) fn entry(
-    record: &Record<'_>,
-    origin: &Origin,
-    stamps: &mut Stamps,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn entry(record: &Record<'_>, origin: &Origin, stamps: &mut Stamps, out: &mut Vec<u8>) {
     msgpack::array(2, out);
     msgpack::event_time(happened(record), out);
     let map = Open::map(out);
@@ -189,7 +184,8 @@ mod tests {
     fn an_entry_has_its_time_and_every_field_of_the_record() {
         let (entries, tag) = encoded(&output("shop.{severity}"));
         assert_eq!(&*tag, "shop.INFO");
-        let resource = json!({"service.name": "shop", "host.name": "node-1", "k8s.pod.name": "shop-1"});
+        let resource =
+            json!({"service.name": "shop", "host.name": "node-1", "k8s.pod.name": "shop-1"});
         let full = json!([[1_709_210_096, 789_012_345], {
             "message": "GET \"/\" done\n", "observed": "2024-02-29T12:34:57.789012345Z",
             "severity": "INFO", "severity_number": 9,

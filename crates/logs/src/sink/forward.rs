@@ -145,3 +145,6 @@ fn acknowledged(answer: &Item, chunk: &str, address: &str) -> Result<(), Trouble
         None => Err(Trouble::new(Cause::Garbled, format!("{address} did not acknowledge"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

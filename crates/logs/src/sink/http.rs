@@ -118,7 +118,11 @@ impl Server {
         let mut compressor = self.compressor.borrow_mut();
         compressor.pack(message.body, &mut body).map_err(|error| local(&error))?;
         let body = Bytes::from(body);
-        let mut request = Request::post(message.path).header(CONTENT_TYPE, message.content_type);
+        let mut request = Request::post(message.path);
+        // Some receivers take the same lines under another name alone.
+        if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, message.content_type);
+        }
         if let Some(coding) = compressor.coding() {
             request = request.header(CONTENT_ENCODING, coding);
         }

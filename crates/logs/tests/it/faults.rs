@@ -324,6 +324,21 @@ fn bodies_are_compressed_as_configured_and_credentials_read_when_they_change() {
 }
 
 #[test]
+fn a_configured_content_type_takes_the_place_of_ours() {
+    let origin = Origin::answering(|_, _| Protocol::Plain.thanks(b""));
+    let http = http_output(&format!("http://{}", origin.address()));
+    let json = ("Content-Type".to_owned(), Credential::Text("application/json".to_owned()));
+    for (headers, expected) in
+        [(Vec::new(), "application/x-ndjson"), (vec![json], "application/json")]
+    {
+        let output = Output::Http(HttpOutput { headers, ..http.clone() });
+        deliver_all(&output, batches_of(&output, &lines(1), 1));
+        let (head, _) = origin.requests().pop().unwrap();
+        assert_eq!(head.all("content-type"), [expected]);
+    }
+}
+
+#[test]
 fn more_requests_at_a_time_go_out_while_the_sink_keeps_up_and_never_more_than_allowed() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (running, peak) = (now, most.clone());

@@ -20,6 +20,7 @@ mod reload;
 mod retries;
 mod run;
 mod secrets;
+mod senders;
 mod smuggling;
 mod stream;
 mod tunnels;

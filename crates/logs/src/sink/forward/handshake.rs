@@ -63,7 +63,10 @@ pub(super) async fn run(
     };
     if !is_taken {
         let reason = String::from_utf8_lossy(reason.text().unwrap_or_default());
-        return Err(refused(format!("refused our key: {}", super::super::excerpt(reason.as_bytes()))));
+        return Err(refused(format!(
+            "refused our key: {}",
+            super::super::excerpt(reason.as_bytes())
+        )));
     }
     if theirs.text() != Some(known(name.text().unwrap_or_default()).as_bytes()) {
         return Err(refused("does not know our key".to_owned()));
@@ -97,7 +100,7 @@ fn garbled(address: &str, what: &str) -> Trouble {
 }
 
 /// SHA-512 of the parts one after another, in hexadecimal digits.
-fn digest(parts: &[&[u8]]) -> String {
+pub(super) fn digest(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA512);
     parts.iter().for_each(|part| context.update(part));
     let mut text = String::new();

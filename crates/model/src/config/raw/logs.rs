@@ -422,7 +422,7 @@ pub struct LogSinkSettings {
     /// Sources that it gets records from.
     #[schemars(schema_with = "one_or_more::<Name>", extend("x-default" = "all"))]
     pub sources: Vec<Name>,
-    /// Headers of each request.
+    /// Headers of each request; a `content-type` takes the place of ours.
     #[schemars(extend("propertyNames" = super::header_name_schema(), "maxProperties" = 32))]
     pub headers: BTreeMap<String, super::HeaderValue>,
     /// Headers whose value is the first line of a file, read again when it changes.

@@ -102,10 +102,8 @@ fn keys_fit(
     let is_forward = matches!(kind, Forward(_) | ForwardTls(_));
     let is_syslog = matches!(kind, SyslogTcp(_) | SyslogUdp(_) | SyslogUnix(_));
     if !is_http {
-        let of_http = [
-            ("headers", !raw.headers.is_empty()),
-            ("header_files", !raw.header_files.is_empty()),
-        ];
+        let of_http =
+            [("headers", !raw.headers.is_empty()), ("header_files", !raw.header_files.is_empty())];
         without_effect(&of_http, "a sink that speaks HTTP", path, problems);
     }
     if !is_http && !is_forward {
