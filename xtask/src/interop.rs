@@ -147,7 +147,7 @@ fn inputs(
         Input {
             title: "forward with a key",
             keys: json!({
-                "security.shared_key": "the key of both",
+                "shared_key": "the key of both",
                 "self_hostname": "fluent-bit",
                 "security.users": "ann secret",
             }),
