@@ -219,7 +219,7 @@ fn send(
         "outbound": {"listen": "off"},
         "admin": {"listen": "off"},
         "logs": {
-            "sources": {"files": {"files": log, "from": "start", "parse": "json"}},
+            "sources": {"files": {"files": log, "from": "beginning", "parse": "json"}},
             "sinks": {"sink": sink},
         },
     });

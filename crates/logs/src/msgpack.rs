@@ -19,13 +19,6 @@ pub(crate) fn text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends bytes, of which there are few.
-pub(crate) fn binary(bytes: &[u8], out: &mut Vec<u8>) {
-    let open = Open::bytes(out);
-    out.extend_from_slice(bytes);
-    open.close_bytes(out);
-}
-
 /// Appends text that `write` appends, of at most 255 bytes.
 pub(crate) fn short_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[0xd9, 0]);

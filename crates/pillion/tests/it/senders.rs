@@ -101,13 +101,18 @@ fn rsyslog_forwards_every_message_by_each_transport_framing_and_format() {
     let forward = |protocol: &str, to: SocketAddr, further: &str| {
         let (host, port) = (to.ip(), to.port());
         format!(
-            "type=\"omfwd\" target=\"{host}\" port=\"{port}\" protocol=\"{protocol}\" {further}"
+            "action(type=\"omfwd\" target=\"{host}\" port=\"{port}\" protocol=\"{protocol}\" \
+             template=\"FORMAT\" {further})"
         )
     };
     let udp = forward("udp", receiver.udp, "");
     let tcp_by_line = forward("tcp", receiver.tcp, "");
     let tcp_by_count = forward("tcp", receiver.tcp, "TCP_Framing=\"octet-counted\"");
-    let unix = format!("type=\"omuxsock\" socket=\"{}\"", receiver.socket().display());
+    // It has the old language alone.
+    let unix = format!(
+        "$ModLoad omuxsock\n$OMUxSockSocket {}\n*.* :omuxsock:;FORMAT",
+        receiver.socket().display()
+    );
     // In a message that came to it in the old format the space behind the tag is a part of the message
     // for rsyslog; in the new format it says so.
     let formats = [
@@ -123,10 +128,8 @@ fn rsyslog_forwards_every_message_by_each_transport_framing_and_format() {
         for (format, before) in formats {
             let what = format!("{action} {format}");
             let rules = |_: &Path| {
-                format!(
-                    "global(parser.escapeControlCharactersOnReceive=\"off\")\n\
-                     module(load=\"omuxsock\")\naction({action} template=\"{format}\")"
-                )
+                let action = action.replace("FORMAT", format);
+                format!("global(parser.escapeControlCharactersOnReceive=\"off\")\n{action}")
             };
             let sender = Rsyslog::start(rules);
             let file = write_lines(sender.folder());

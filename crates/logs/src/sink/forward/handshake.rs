@@ -36,14 +36,15 @@ pub(super) async fn run(
     let key = first_line(&login.shared_key)?;
     let hello = read(link, address, "did not begin with a greeting; does it have a key?").await?;
     let hello = greeting(&hello).ok_or_else(|| garbled(address, "greeting"))?;
-    let salt = random::<SALT>()?;
-    let known = |name: &[u8]| digest(&[&salt, name, &hello.nonce, key.as_bytes()]);
+    // As text: Fluent Bit takes no bytes here.
+    let salt = hex(&random::<SALT>()?);
+    let known = |name: &[u8]| digest(&[salt.as_bytes(), name, &hello.nonce, key.as_bytes()]);
 
     let mut ping = Vec::new();
     msgpack::array(6, &mut ping);
     msgpack::text("PING", &mut ping);
     msgpack::text(NAME, &mut ping);
-    msgpack::binary(&salt, &mut ping);
+    msgpack::text(&salt, &mut ping);
     msgpack::text(&known(NAME.as_bytes()), &mut ping);
     let (user, proof) = match &login.user {
         _ if hello.auth.is_empty() => ("", String::new()),
@@ -103,10 +104,10 @@ fn garbled(address: &str, what: &str) -> Trouble {
 pub(super) fn digest(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA512);
     parts.iter().for_each(|part| context.update(part));
-    let mut text = String::new();
-    for byte in context.finish().as_ref() {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
-    }
-    text
+    hex(context.finish().as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -90,7 +90,8 @@ impl Peer {
             "nonce": "number once", "auth": auth, "keepalive": greeting.is_kept,
         }]);
         self.send(&hello).await;
-        let (ping, _) = self.read().await?;
+        let (ping, written) = self.read().await?;
+        assert!(!written.contains(&0xc6) && !written.contains(&0xc4), "everything is text");
         let [name, salt, proof, user, password] = ping.message("PING").unwrap() else {
             panic!("{ping:?}")
         };
