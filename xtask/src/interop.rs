@@ -184,11 +184,8 @@ fn start(fluent_bit: &Path, inputs: &[Input], folder: &Path) -> Result<Running, 
     let file = folder.join("fluent-bit.yaml");
     // JSON is YAML.
     std::fs::write(&file, config.to_string()).doing(format!("writing {}", file.display()))?;
-    let log = folder.join("fluent-bit.log");
-    let log = std::fs::File::create(&log).doing(format!("making {}", log.display()))?;
     let mut command = Command::new(fluent_bit);
-    command.arg("--config").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let mut running = Running::start(&mut command, None)?;
+    let mut running = begin(command.arg("--config").arg(file), &folder.join("fluent-bit.log"))?;
     wait(&mut running, "Fluent Bit listens", || {
         let mut ports = inputs.iter().map(|input| http::local(input.port));
         ports.all(|address| TcpStream::connect(address).is_ok()).then_some(())
@@ -225,8 +222,13 @@ fn send(
     });
     let file = folder.join("pillion.yaml");
     std::fs::write(&file, config.to_string()).doing(format!("writing {}", file.display()))?;
-    command.args(["run", "--config"]).arg(file).stdin(Stdio::null());
-    Running::start(&mut command, None).map(Some)
+    begin(command.args(["run", "--config"]).arg(file), &folder.join("pillion.log")).map(Some)
+}
+
+/// Starts a program that writes what it has to say into a file.
+fn begin(command: &mut Command, log: &Path) -> Result<Running, Failure> {
+    let said = std::fs::File::create(log).doing(format!("making {}", log.display()))?;
+    Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said), None)
 }
 
 /// The lines of a file, once they are as many.
