@@ -77,3 +77,25 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pillion_testkit::ClosedPort;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_is_said_with_its_address() {
+        let closed = ClosedPort::new();
+        let address = closed.address().to_string();
+        let missing = Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() };
+        for (address, tls, message) in [
+            (address.as_str(), None, format!("cannot connect to {address}: ")),
+            ("a b:1", None, "cannot connect to a b:1: this is no HOST:PORT".to_owned()),
+            ("localhost:1", Some(&missing), "/nowhere/ca.pem: no such file".to_owned()),
+        ] {
+            let error = dial(address, tls, Duration::from_secs(20)).await.unwrap_err();
+            assert!(error.to_string().starts_with(&message), "{error}");
+        }
+    }
+}
