@@ -7,7 +7,7 @@ use pillion_model::logs::ForwardLogin;
 use tokio::time::timeout;
 
 use super::super::http::first_line;
-use super::super::{Cause, Trouble};
+use super::super::{Cause, Trouble, excerpt};
 use super::link::Link;
 use super::random;
 use crate::msgpack::{self, Item};
@@ -27,15 +27,12 @@ struct Greeting {
 }
 
 /// Proves who we are, and that the receiver is who we mean.
-pub(super) async fn run(
-    link: &mut Link,
-    login: &ForwardLogin,
-    address: &str,
-) -> Result<(), Trouble> {
+pub(super) async fn run(link: &mut Link, login: &ForwardLogin) -> Result<(), Trouble> {
+    let address = link.address.clone();
     let refused = |text: String| Trouble::new(Cause::Credentials, format!("{address} {text}"));
     let key = first_line(&login.shared_key)?;
-    let hello = read(link, address, "did not begin with a greeting; does it have a key?").await?;
-    let hello = greeting(&hello).ok_or_else(|| garbled(address, "greeting"))?;
+    let hello = read(link, "did not begin with a greeting; does it have a key?").await?;
+    let hello = greeting(&hello).ok_or_else(|| garbled(&address, "greeting"))?;
     // As text: Fluent Bit takes no bytes here.
     let salt = hex(&random::<SALT>()?);
     let known = |name: &[u8]| digest(&[salt.as_bytes(), name, &hello.nonce, key.as_bytes()]);
@@ -58,16 +55,13 @@ pub(super) async fn run(
     msgpack::text(&proof, &mut ping);
     link.write(&ping).await?;
 
-    let pong = read(link, address, "did not say whether it takes us").await?;
+    let pong = read(link, "did not say whether it takes us").await?;
     let Some([Item::Bool(is_taken), reason, name, theirs]) = pong.message("PONG") else {
-        return Err(garbled(address, "answer to our key"));
+        return Err(garbled(&address, "answer to our key"));
     };
     if !is_taken {
-        let reason = String::from_utf8_lossy(reason.text().unwrap_or_default());
-        return Err(refused(format!(
-            "refused our key: {}",
-            super::super::excerpt(reason.as_bytes())
-        )));
+        let reason = excerpt(reason.text().unwrap_or_default());
+        return Err(refused(format!("refused our key: {reason}")));
     }
     if theirs.text() != Some(known(name.text().unwrap_or_default()).as_bytes()) {
         return Err(refused("does not know our key".to_owned()));
@@ -76,11 +70,11 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn read(link: &mut Link, address: &str, silent: &str) -> Result<Item, Trouble> {
+async fn read(link: &mut Link, silent: &str) -> Result<Item, Trouble> {
     match timeout(ANSWER, link.read()).await {
         Ok(item) => item,
         Err(_) => {
-            let text = format!("{address} {silent} ({ANSWER:?})");
+            let text = format!("{} {silent} ({ANSWER:?})", link.address);
             Err(Trouble::new(Cause::Timeout, text))
         }
     }

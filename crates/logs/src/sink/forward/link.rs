@@ -1,6 +1,7 @@
 //! A connection of the forward protocol.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const MESSAGE: usize = 64 << 10;
 /// A connection over which messages may be sent.
 pub(super) struct Link {
     connection: Connection,
-    address: std::sync::Arc<str>,
+    /// `HOST:PORT`.
+    pub(super) address: Arc<str>,
     /// What came and is no whole message yet.
     unread: Vec<u8>,
     /// Whether the receiver takes another message on it.
@@ -45,7 +47,7 @@ impl Link {
         let address = output.address.clone();
         let mut link = Self { connection, address, unread: Vec::new(), may_be_kept: true };
         if let Some(login) = &output.login {
-            handshake::run(&mut link, login, &output.address).await?;
+            handshake::run(&mut link, login).await?;
         }
         Ok(link)
     }
