@@ -2,10 +2,12 @@
 //!
 //! A [`Client`] speaks to one [`Target`]: a host over TCP, with or without TLS, or a Unix socket. It
 //! keeps idle connections, speaks HTTP/2 where TLS negotiates it, and never follows a redirect:
-//! whoever asks with a credential decides where the credential goes.
+//! whoever asks with a credential decides where the credential goes. [`dial`] opens a connection for
+//! what is no HTTP.
 
 mod body;
 mod connect;
+mod dial;
 mod target;
 mod tls;
 
@@ -21,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use body::Body;
 use connect::Connector;
+pub use dial::{Connection, DialError, dial};
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
 

@@ -3,6 +3,7 @@
 
 mod compress;
 mod file;
+mod forward;
 mod http;
 mod loki;
 mod opensearch;
@@ -217,6 +218,7 @@ enum Kind {
     Otlp(otlp::Otlp),
     Splunk(splunk::Splunk),
     Syslog(syslog::Syslog),
+    Forward(forward::Forward),
     Writer(writer::Writer),
 }
 
@@ -260,6 +262,11 @@ impl Sink {
             Output::Syslog(output) => {
                 one_by_one(Kind::Syslog(syslog::Syslog::new(&output.transport)))
             }
+            Output::Forward(output) => Self {
+                kind: Kind::Forward(forward::Forward::new(output)?),
+                concurrency: output.concurrency,
+                order: Order::Partition,
+            },
             Output::Http(http) => several(Kind::Plain(plain::Plain::new(http)?), http.concurrency),
             Output::OpenSearch(output) => {
                 let kind = Kind::OpenSearch(opensearch::OpenSearch::new(&output.http)?);
@@ -287,6 +294,7 @@ impl Sink {
             Kind::Otlp(sink) => sink.send(load).await,
             Kind::Splunk(sink) => sink.send(load).await,
             Kind::Syslog(sink) => sink.send(load).await,
+            Kind::Forward(sink) => sink.send(load).await,
             Kind::Writer(sink) => sink.send(load).await,
         }
     }
