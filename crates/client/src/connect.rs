@@ -1,7 +1,7 @@
 //! One connection: TCP or a Unix socket, with TLS over it where the target asks for it.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -144,6 +144,19 @@ macro_rules! pass_io_on {
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
                 Pin::new(&mut self.0).poll_write(cx, bytes)
+            }
+
+            // Without these two, every body would be copied behind its head.
+            fn is_write_vectored(&self) -> bool {
+                self.0.is_write_vectored()
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                parts: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.0).poll_write_vectored(cx, parts)
             }
 
             fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

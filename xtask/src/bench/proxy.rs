@@ -119,7 +119,8 @@ fn resident_after_start(stand: &Stand, subject: Subject, spares: u32) -> Result<
 
 fn idle_connections(started: &Started, count: u32) -> Result<Vec<Value>, Failure> {
     let process = process(started)?;
-    // The first one fills what is needed once.
+    // Pillion gives back what its start has mapped; the first connection fills what is needed once.
+    std::thread::sleep(SETTLE);
     let mut held = vec![connection(started.http1).doing("opening a connection")?];
     std::thread::sleep(SETTLE);
     let before = usage::resident_kib(process)?;

@@ -35,7 +35,7 @@ impl Splunk {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let body = [load.bytes()];
+        let body = [load.shared()];
         let content_type = "application/json";
         let message = Message { path: PATH, content_type, body: &body, header: None };
         match self.server.post(&message).await {

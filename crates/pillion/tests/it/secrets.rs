@@ -1,5 +1,6 @@
 //! The secrets role in the real program, before a real server.
 
+mod api_guide;
 mod bed;
 mod crash;
 mod delivery;

@@ -44,7 +44,7 @@ impl Default for Logs {
     fn default() -> Self {
         Self {
             state: None,
-            memory: Size::from_bytes(16 << 20),
+            memory: Size::from_bytes(8 << 20),
             resource: BTreeMap::new(),
             resource_files: BTreeMap::new(),
             redact: Redact::default(),
