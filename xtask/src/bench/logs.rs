@@ -93,7 +93,7 @@ fn ship(shipper: &Shipper<'_>, input: &Input) -> Result<Vec<Value>, Failure> {
     let mut shipping = shipper.start(place)?;
     shipping.wait_for(input.records)?;
     let wall = shipping.began.elapsed();
-    shipping.check_redacted(input.secrets)?;
+    shipping.check(input)?;
     let process = shipping.process();
     let cpu = usage::cpu(process)?;
     let mut values = speeds(input, cpu, wall);
