@@ -227,14 +227,19 @@ impl Queue {
         self.0.filled.notify_waiters();
     }
 
-    /// At the end: writes what memory holds to the disk, as far as there is room, and brings it to
-    /// the disk. Nothing may be taken any more. Returns what could not be kept; it is dropped
-    /// without its receipts, so that a source that can reads it again.
+    /// At the end: writes what memory holds, and then `more`, to the disk, as far as there is room,
+    /// and brings it to the disk. Nothing may be taken any more. Returns what could not be kept; it
+    /// is dropped without its receipts, so that a source that can reads it again.
     ///
     /// What was put back from memory while there was something on the disk comes after that, not
     /// before it.
-    pub async fn spill_all(&self) -> Tally {
-        let left = self.0.state.borrow_mut().spill_all(&self.0.spares);
+    pub async fn spill_all(&self, more: Vec<(Batch, FullPolicy)>) -> Tally {
+        let more = more.into_iter().map(|(batch, full)| Waiting::new(batch, full));
+        let left = {
+            let mut state = self.0.state.borrow_mut();
+            state.memory.extend(more);
+            state.spill_all(&self.0.spares)
+        };
         self.sync().await;
         left
     }

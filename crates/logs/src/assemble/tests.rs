@@ -150,7 +150,7 @@ fn complaint_7_parts_without_end_are_cut_at_the_limit() {
     run.flush();
     assert_eq!(run.texts(), ["x".repeat(1000).as_str(), "next"]);
     assert_eq!(marked(&run.records, |marks| marks.truncated), [true, false]);
-    assert_eq!(run.assembler.left_out().cut, 10_000 * 300 - 1000 + 7);
+    assert_eq!(run.assembler.take_left_out().cut, 10_000 * 300 - 1000 + 7);
     assert_eq!(run.records[0].lines, [0, 1, 2, 3]);
     run.check_tokens();
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, sleep_until, timeout_at};
 
-use super::feeds::Feeds;
+use super::feeds::{FeedBoard, Feeds};
 use super::files::{Files, Quit};
 use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
@@ -22,9 +22,10 @@ use crate::budget::Budget;
 use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error};
-use crate::source::{self, App, Framing, Source as OtherSource, own_outputs};
+use crate::source::{App, Framing, Source as OtherSource, own_outputs};
 use crate::status::{FilesBoard, StatusBoard};
 use crate::tail::{self, Positions, Tail};
+use crate::tally::Tally;
 
 /// How often is said how things stand.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
@@ -52,13 +53,15 @@ pub(crate) struct Generation {
     source_ended: Rc<Notify>,
     once: bool,
     status: StatusBoard,
+    /// What was lost before it began.
+    lost_before: u64,
 }
 
 /// A source at work.
 pub(super) struct Running {
     pub(super) lane: Rc<Lane>,
     pub(super) files: Option<Rc<RefCell<tail::Status>>>,
-    pub(super) feed: Option<Rc<Cell<source::Status>>>,
+    pub(super) feed: Option<FeedBoard>,
 }
 
 /// What was not delivered.
@@ -140,6 +143,7 @@ impl Generation {
             source_ended: Rc::default(),
             once: context.once,
             status: context.status.clone(),
+            lost_before: context.status.current().lost,
         };
         let redactor = Rc::new(RefCell::new(redactor));
         let enrichment = Enrichment::new(&settings.resource, context.defaults.clone());
@@ -213,7 +217,7 @@ impl Generation {
         lane: &Rc<Lane>,
         context: &Context,
         quitting: &watch::Receiver<bool>,
-    ) -> Result<Rc<Cell<source::Status>>, Error> {
+    ) -> Result<FeedBoard, Error> {
         let settings = &lane.source;
         let framing = Framing { encoding: settings.encoding, line_bytes: settings.line_bytes };
         let source = match &settings.input {
@@ -228,12 +232,12 @@ impl Generation {
                 OtherSource::app(*output, framing, app, &self.budget)?
             }
             Input::Listen(listen) => OtherSource::listen(listen, framing, &self.budget)?,
-            Input::Files(_) => return Ok(Rc::default()),
+            Input::Files(_) => return Ok(FeedBoard::default()),
         };
-        let status = Rc::new(Cell::new(source.status()));
-        let feeds = Feeds::new(lane.clone(), source, chance(), status.clone());
+        let board = FeedBoard::of(&source);
+        let feeds = Feeds::new(lane.clone(), source, chance(), board.clone());
         self.feeds.borrow_mut().spawn_local(feeds.run(Quit(quitting.clone())));
-        Ok(status)
+        Ok(board)
     }
 
     /// Starts what serves the sinks.
@@ -290,9 +294,12 @@ impl Generation {
         let deliveries = self.deliveries.get_mut();
         deliveries.abort_all();
         while deliveries.join_next().await.is_some() {}
+        self.feeds.get_mut().shutdown().await;
+        let mut unkept = Tally::default();
         for outlet in self.outlets.iter() {
-            outlet.queue.spill_all().await;
+            unkept += outlet.put_away().await;
         }
+        self.say_lost();
         for tail in &mut tails {
             if let Err(error) = tail.save().await {
                 say!(
@@ -303,13 +310,38 @@ impl Generation {
             }
         }
         show(&self, &self.status);
-        self.left()
+        self.left(unkept)
+    }
+
+    /// Texts and records that nobody can read again, and that were not delivered to every sink or
+    /// kept: so many since the role began.
+    pub(super) fn lost(&self) -> u64 {
+        let feeds = self.lanes.iter().filter_map(|running| running.feed.as_ref());
+        self.lost_before + feeds.map(FeedBoard::lost).sum::<u64>()
+    }
+
+    /// What of each source is nowhere any more.
+    fn say_lost(&self) {
+        for running in &self.lanes {
+            let lost = running.feed.as_ref().map_or(0, FeedBoard::lost);
+            if lost > 0 {
+                let source = &running.lane.source.name;
+                say!(
+                    Error,
+                    "records are lost: not every sink took them in time, no disk buffer had room, \
+                     and they cannot be read again",
+                    source = source,
+                    records = lost
+                );
+            }
+        }
     }
 
     /// Closes the queues and waits until the sinks have everything.
     async fn drain(&self) {
-        for outlet in self.outlets.iter() {
-            outlet.close().await;
+        // At the same time: one that has no room must not keep the others from their rest.
+        for outlet in self.outlets.iter().cloned() {
+            self.deliveries.borrow_mut().spawn_local(async move { outlet.close().await });
         }
         let mut deliveries = self.deliveries.take();
         let mut beat = interval(SHOWN_EVERY);
@@ -339,12 +371,11 @@ impl Generation {
         }
     }
 
-    fn left(&self) -> Option<Left> {
-        let mut left = Left::default();
+    fn left(&self, unkept: Tally) -> Option<Left> {
+        let mut left = Left { waiting: unkept.records, ..Left::default() };
         for outlet in self.outlets.iter() {
             let queue = outlet.queue.status();
             let delivery = outlet.deliverer.status();
-            left.waiting += queue.memory.records + queue.in_hand.records;
             left.on_disk += queue.disk.records;
             left.rejected += delivery.rejected_records;
             left.dropped += queue.dropped.records;

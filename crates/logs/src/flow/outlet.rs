@@ -21,6 +21,7 @@ use crate::queue::{Plan, Queue, Taken};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::sink::{Sink, SinkError};
+use crate::tally::Tally;
 
 /// Where the disk buffers are, below the state folder.
 const BUFFERS: &str = "buffer";
@@ -163,6 +164,17 @@ impl Outlet {
         self.batcher.borrow_mut().close_all();
         self.hand_on().await;
         self.queue.close();
+    }
+
+    /// At the end: what waits goes to the disk, as far as there is room. Returns what does not; it is
+    /// dropped without its receipts.
+    pub(crate) async fn put_away(&self) -> Tally {
+        let open: Vec<_> = {
+            let mut batcher = self.batcher.borrow_mut();
+            batcher.close_all();
+            std::iter::from_fn(|| batcher.closed()).collect()
+        };
+        self.queue.spill_all(open).await
     }
 
     /// Delivers until the queue is closed and empty.

@@ -1,6 +1,7 @@
 //! How a generation stands, for everybody who asks.
 
 use super::Moment;
+use super::feeds::FeedBoard;
 use super::generation::{Generation, Running};
 use super::outlet::Outlet;
 use crate::deliver::CircuitState;
@@ -14,6 +15,7 @@ pub(super) fn show(generation: &Generation, board: &StatusBoard) {
         memory_used: generation.budget.used(),
         memory_limit: generation.budget.limit(),
         sources: generation.lanes.iter().map(source).collect(),
+        lost: generation.lost(),
         sinks: generation.outlets.iter().map(|outlet| sink(outlet, now)).collect(),
     });
 }
@@ -29,6 +31,9 @@ fn source(running: &Running) -> SourceStatus {
         unparsed: counts.unparsed.get(),
         repaired: counts.repaired.get(),
         redacted: counts.redacted.get(),
+        cut_bytes: counts.left_out.get().cut,
+        nul_bytes: counts.left_out.get().hole,
+        steps: running.lane.steps(),
         ..SourceStatus::default()
     };
     if let Some(files) = &running.files {
@@ -40,7 +45,7 @@ fn source(running: &Running) -> SourceStatus {
         let lag: u64 = files.files.iter().map(|file| file.lag).sum();
         status.lag_bytes = lag + files.others_lag;
     }
-    if let Some(feed) = running.feed.as_ref().map(|feed| feed.get()) {
+    if let Some(feed) = running.feed.as_ref().map(FeedBoard::status) {
         status.refused = feed.dropped_records;
         status.refused_bytes = feed.dropped_bytes;
         status.kernel_dropped = feed.kernel_dropped;
