@@ -10,7 +10,7 @@ mod lane;
 mod outlet;
 mod show;
 
-pub(crate) use generation::Generation;
+pub(crate) use generation::{Generation, Patience};
 pub use generation::Left;
 pub use outlet::OutletError;
 
