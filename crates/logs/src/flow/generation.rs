@@ -12,7 +12,7 @@ use pillion_runtime::role::Stop;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use super::feeds::Feeds;
 use super::files::{Files, Quit};
@@ -31,6 +31,8 @@ use crate::tail::{self, Positions, Tail};
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 /// Once: a sink that takes nothing for so long will not take the rest.
 const STALLED: Duration = Duration::from_secs(30);
+/// At the end: how long sources may take to hand on what they have read, when nobody waits for room.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One configuration at work. Dropped, everything stops where it is.
 pub(crate) struct Generation {
@@ -305,14 +307,18 @@ impl Generation {
             () = self.given_up(patience) => {}
             () = stop.over() => {}
         }
+        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
+        let rest = async { while feeds.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, rest).await);
         // What was on its way goes back to the queues.
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         let deliveries = self.deliveries.get_mut();
         deliveries.abort_all();
         while deliveries.join_next().await.is_some() {}
+        let mut left = Left { unread, ..Left::default() };
         for outlet in self.outlets.iter() {
-            outlet.queue.spill_all().await;
+            left.waiting += outlet.keep_rest().await.records;
         }
         for tail in &mut tails {
             if let Err(error) = tail.save().await {
@@ -324,7 +330,7 @@ impl Generation {
             }
         }
         show(&self, &self.status);
-        self.left(unread)
+        self.left(left)
     }
 
     /// Closes the queues and waits until the sinks have everything.
@@ -366,18 +372,17 @@ impl Generation {
         }
     }
 
-    fn left(&self, unread: bool) -> Option<Left> {
-        let mut left = Left { unread, ..Left::default() };
+    /// All that was not delivered, of which this is known already.
+    fn left(&self, mut left: Left) -> Option<Left> {
         for outlet in self.outlets.iter() {
             let queue = outlet.queue.status();
             let delivery = outlet.deliverer.status();
-            left.waiting += queue.memory.records + queue.in_hand.records;
             left.on_disk += queue.disk.records;
             left.rejected += delivery.rejected_records;
             left.dropped += queue.dropped.records;
             left.trouble = left.trouble.or(delivery.last_error);
         }
         let records = left.waiting + left.on_disk + left.rejected + left.dropped;
-        (records > 0 || unread).then_some(left)
+        (records > 0 || left.unread).then_some(left)
     }
 }
