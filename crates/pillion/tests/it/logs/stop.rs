@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use pillion_testkit::{Capture, Origin, PATIENCE, Signal, eventually, eventually_some, send_signal};
+use pillion_testkit::{
+    Capture, Origin, PATIENCE, Signal, eventually, eventually_some, send_signal,
+};
 
 use super::{logs, text};
 
@@ -114,8 +116,7 @@ fn a_shipper_that_goes_on_drains_at_the_first_signal_and_ends_at_the_second() {
     let sink = silent();
     let to = format!("http://{}/", sink.address());
     fs::write(&log, "one\n").unwrap();
-    let mut shipper =
-        Shipper::start(&["--file", text(&log), "--to", &to, "--state", text(&state)]);
+    let mut shipper = Shipper::start(&["--file", text(&log), "--to", &to, "--state", text(&state)]);
     sink.request();
     shipper.signal(Signal::SIGTERM);
     // Signals that come together are one: the second counts once the first was heard.
