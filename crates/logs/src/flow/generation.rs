@@ -5,13 +5,14 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pillion_model::logs::{Input, Logs, Source};
+use pillion_runtime::role::Stop;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, sleep_until, timeout_at};
+use tokio::time::{interval, sleep, timeout};
 
 use super::feeds::{FeedBoard, Feeds};
 use super::files::{Files, Quit};
@@ -25,12 +26,13 @@ use crate::role::{Context, Error};
 use crate::source::{App, Framing, Source as OtherSource, own_outputs};
 use crate::status::{FilesBoard, StatusBoard};
 use crate::tail::{self, Positions, Tail};
-use crate::tally::Tally;
 
 /// How often is said how things stand.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 /// Once: a sink that takes nothing for so long will not take the rest.
 const STALLED: Duration = Duration::from_secs(30);
+/// At the end: how long sources may take to hand on what they have read, when nobody waits for room.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One configuration at work. Dropped, everything stops where it is.
 pub(crate) struct Generation {
@@ -64,6 +66,17 @@ pub(super) struct Running {
     pub(super) feed: Option<FeedBoard>,
 }
 
+/// How long an end takes at most; less where it is told to be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until it is told to be over.
+    UntilTold,
+    /// So long.
+    For(Duration),
+    /// For as long as the sinks take something.
+    WhileSomethingArrives,
+}
+
 /// What was not delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
@@ -75,6 +88,8 @@ pub struct Left {
     pub rejected: u64,
     /// Records that were dropped because there was no room.
     pub dropped: u64,
+    /// Whether there is more in the files than was read.
+    pub unread: bool,
     /// The last trouble of a sink.
     pub trouble: Option<String>,
 }
@@ -88,7 +103,10 @@ impl fmt::Display for Left {
             (self.dropped, "dropped for want of room"),
         ];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
-        let parts: Vec<_> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        let mut parts: Vec<_> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        if self.unread {
+            parts.push("an unknown number not read".to_owned());
+        }
         write!(f, "records: {}", parts.join(", "))?;
         match &self.trouble {
             Some(trouble) => write!(f, "; the sink: {trouble}"),
@@ -272,32 +290,39 @@ impl Generation {
         }
     }
 
-    /// Ends it: nothing more is read; what was read is delivered, or, at the deadline, kept on the
-    /// disk. `None` waits for as long as the sinks try.
-    pub(crate) async fn end(mut self, deadline: Option<Instant>) -> Option<Left> {
+    /// Ends it: nothing more is read; what was read is delivered, or, when the time is up, kept on
+    /// the disk.
+    pub(crate) async fn end(mut self, patience: Patience, stop: &mut Stop) -> Option<Left> {
+        let unread = self.once && self.over.get() < self.lanes.len();
         self.quit.send_replace(true);
         let mut tails = Vec::new();
         let sources = self.sources.get_mut();
         while let Some(tail) = sources.join_next().await {
             tails.extend(tail.ok());
         }
-        let feeds = self.feeds.get_mut();
-        let over = deadline.unwrap_or_else(|| Instant::now() + STALLED);
-        drop(timeout_at(over.into(), async { while feeds.join_next().await.is_some() {} }).await);
+        let mut feeds = self.feeds.take();
+        let drained = async {
+            while feeds.join_next().await.is_some() {}
+            self.drain().await;
+        };
         tokio::select! {
-            () = self.drain() => {}
-            () = self.given_up(deadline) => {}
+            () = drained => {}
+            () = self.given_up(patience) => {}
+            () = stop.over() => {}
         }
+        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
+        let rest = async { while feeds.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, rest).await);
         // What was on its way goes back to the queues.
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         let deliveries = self.deliveries.get_mut();
         deliveries.abort_all();
         while deliveries.join_next().await.is_some() {}
-        self.feeds.get_mut().shutdown().await;
-        let mut unkept = Tally::default();
+        feeds.shutdown().await;
+        let mut left = Left { unread, ..Left::default() };
         for outlet in self.outlets.iter() {
-            unkept += outlet.put_away().await;
+            left.waiting += outlet.keep_rest().await.records;
         }
         self.say_lost();
         for tail in &mut tails {
@@ -310,7 +335,7 @@ impl Generation {
             }
         }
         show(&self, &self.status);
-        self.left(unkept)
+        self.left(left)
     }
 
     /// Texts and records that nobody can read again, and that were not delivered to every sink or
@@ -353,11 +378,17 @@ impl Generation {
         }
     }
 
-    /// The deadline has come; without one: nothing arrives any more.
-    async fn given_up(&self, deadline: Option<Instant>) {
-        if let Some(deadline) = deadline {
-            return sleep_until(deadline.into()).await;
+    /// Waits until patience has come to its end.
+    async fn given_up(&self, patience: Patience) {
+        match patience {
+            Patience::UntilTold => std::future::pending().await,
+            Patience::For(time) => sleep(time).await,
+            Patience::WhileSomethingArrives => self.stalled().await,
         }
+    }
+
+    /// Waits until nothing arrives any more.
+    async fn stalled(&self) {
         let arrived = || {
             let statuses = self.outlets.iter().map(|outlet| outlet.deliverer.status());
             statuses.map(|status| status.delivered_records + status.rejected_records).sum::<u64>()
@@ -371,8 +402,8 @@ impl Generation {
         }
     }
 
-    fn left(&self, unkept: Tally) -> Option<Left> {
-        let mut left = Left { waiting: unkept.records, ..Left::default() };
+    /// All that was not delivered, of which this is known already.
+    fn left(&self, mut left: Left) -> Option<Left> {
         for outlet in self.outlets.iter() {
             let queue = outlet.queue.status();
             let delivery = outlet.deliverer.status();
@@ -382,6 +413,6 @@ impl Generation {
             left.trouble = left.trouble.or(delivery.last_error);
         }
         let records = left.waiting + left.on_disk + left.rejected + left.dropped;
-        (records > 0).then_some(left)
+        (records > 0 || left.unread).then_some(left)
     }
 }

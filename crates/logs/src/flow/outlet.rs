@@ -37,6 +37,9 @@ pub(crate) struct Outlet {
     /// Something was added to an empty batcher.
     begun: Notify,
     handing_on: tokio::sync::Mutex<()>,
+    /// Nobody waits for room any more.
+    over: Cell<bool>,
+    ending: Notify,
     /// Records that it was given.
     pub(crate) taken: Cell<u64>,
 }
@@ -93,6 +96,8 @@ impl Outlet {
             settings: settings.clone(),
             begun: Notify::new(),
             handing_on: tokio::sync::Mutex::new(()),
+            over: Cell::new(false),
+            ending: Notify::new(),
             taken: Cell::new(0),
         })
     }
@@ -134,14 +139,46 @@ impl Outlet {
     }
 
     /// Moves full batches into the queue; waits where there is no room and the source can wait.
+    /// Dropped, it has lost nothing.
     pub(crate) async fn hand_on(&self) {
         // One after the other, so that batches keep their order.
         let _turn = self.handing_on.lock().await;
         loop {
+            let (room, ending) = (self.queue.room(), self.ending.notified());
             let closed = self.batcher.borrow_mut().closed();
             let Some((batch, full)) = closed else { return };
-            self.queue.push(batch, full).await;
+            let Some(batch) = self.queue.try_push(batch, full) else { continue };
+            self.batcher.borrow_mut().put_back(batch, full);
+            if self.over.get() {
+                return;
+            }
+            tokio::select! {
+                () = room => {}
+                () = ending => return,
+            }
         }
+    }
+
+    /// Whoever waits for room goes on, and nobody waits any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.over.set(true);
+        self.ending.notify_waiters();
+    }
+
+    /// At the end, when nobody delivers any more: keeps on the disk what was not taken. Returns what
+    /// could not be kept; only a source that can reads it again.
+    pub(crate) async fn keep_rest(&self) -> Tally {
+        let mut left = self.queue.spill_all().await;
+        self.batcher.borrow_mut().close_all();
+        loop {
+            let closed = self.batcher.borrow_mut().closed();
+            let Some((batch, full)) = closed else { break };
+            if let Some(batch) = self.queue.try_push(batch, full) {
+                left += Tally::from(&batch);
+            }
+        }
+        left += self.queue.spill_all().await;
+        left
     }
 
     /// Closes batches that are old enough, for as long as the sink is there.
@@ -164,17 +201,6 @@ impl Outlet {
         self.batcher.borrow_mut().close_all();
         self.hand_on().await;
         self.queue.close();
-    }
-
-    /// At the end: what waits goes to the disk, as far as there is room. Returns what does not; it is
-    /// dropped without its receipts.
-    pub(crate) async fn put_away(&self) -> Tally {
-        let open: Vec<_> = {
-            let mut batcher = self.batcher.borrow_mut();
-            batcher.close_all();
-            std::iter::from_fn(|| batcher.closed()).collect()
-        };
-        self.queue.spill_all(open).await
     }
 
     /// Delivers until the queue is closed and empty.
