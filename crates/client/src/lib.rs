@@ -187,5 +187,5 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    tls::reason(innermost).unwrap_or_else(|| innermost.to_string())
 }

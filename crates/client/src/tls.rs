@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Whom a client trusts, and who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,30 @@ pub enum TlsError {
     /// The name of the server is none.
     #[error("{0} is not a name that a certificate can have")]
     Name(String),
+}
+
+/// What an error of the TLS layer means to whoever configures it, where its own words do not say.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // It comes wrapped in an error of reading or writing.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let error: &rustls::Error = match wrapped {
+        Some(wrapped) => wrapped.downcast_ref()?,
+        None => error.downcast_ref()?,
+    };
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            Some(format!("it does not seem to speak TLS ({error})"))
+        }
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(
+            "no authority that is trusted signed its certificate: name its authority with ca"
+                .to_owned(),
+        ),
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            Some(format!("its certificate is not accepted ({other})"))
+        }
+        // The others say it themselves, and there will be more of them.
+        _ => None,
+    }
 }
 
 impl Tls {

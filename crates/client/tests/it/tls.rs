@@ -101,8 +101,15 @@ async fn a_server_is_trusted_by_the_named_authority_alone() {
         let error = get(&url(&server), trusting(ca)).await.unwrap_err();
         assert!(matches!(error, Error::Connect { .. }), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains("invalid peer certificate: "), "{text}");
+        assert!(text.contains("no authority that is trusted signed its certificate"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_said_not_to() {
+    let server = Server::plain(Act::Answer(ok("hello")));
+    let error = get(&url(&server), Tls::default()).await.unwrap_err().to_string();
+    assert!(error.contains("it does not seem to speak TLS"), "{error}");
 }
 
 #[tokio::test]

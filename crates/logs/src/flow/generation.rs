@@ -293,13 +293,14 @@ impl Generation {
     /// Ends it: nothing more is read; what was read is delivered, or, when the time is up, kept on
     /// the disk.
     pub(crate) async fn end(mut self, patience: Patience, stop: &mut Stop) -> Option<Left> {
-        let unread = self.once && self.over.get() < self.lanes.len();
+        let mut unread = self.once && self.over.get() < self.lanes.len();
         self.quit.send_replace(true);
         let mut tails = Vec::new();
         let sources = self.sources.get_mut();
         while let Some(tail) = sources.join_next().await {
             tails.extend(tail.ok());
         }
+        unread |= self.once && tails.iter().any(Tail::is_blocked);
         let mut feeds = self.feeds.take();
         let drained = async {
             while feeds.join_next().await.is_some() {}
@@ -365,7 +366,8 @@ impl Generation {
     /// Closes the queues and waits until the sinks have everything.
     async fn drain(&self) {
         // At the same time: one that has no room must not keep the others from their rest.
-        for outlet in self.outlets.iter().cloned() {
+        for outlet in self.outlets.iter() {
+            let outlet = outlet.clone();
             self.deliveries.borrow_mut().spawn_local(async move { outlet.close().await });
         }
         let mut deliveries = self.deliveries.take();

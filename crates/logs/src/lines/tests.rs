@@ -82,7 +82,7 @@ fn the_limit_is_held_to_the_byte_and_the_next_line_is_whole() {
 
 /// fluent-bit stops reading the file, vector drops the line.
 #[test]
-fn complaint_8_a_long_line_is_cut_and_marked_and_its_file_goes_on() {
+fn a_long_line_is_cut_and_marked_and_its_file_goes_on() {
     let mut framer = Framer::new(Encoding::Utf8, 1000, 0);
     let huge = vec![b'x'; 4096];
     for _ in 0..2560 {

@@ -42,6 +42,15 @@ fn a_delivered_secret_is_not_in_a_line_whatever_its_form() {
     }
 }
 
+/// A search that begins anew at each place where a secret might begin would take hours for this.
+#[test]
+fn a_hostile_line_costs_no_more_than_its_length() {
+    let secret = format!("{}b", "a".repeat(10_000));
+    let redactor = redactor(&[&secret]);
+    let line = "a".repeat(8 << 20);
+    assert!(!redactor.text(Cow::Borrowed(&line)).1);
+}
+
 #[test]
 fn of_secrets_that_overlap_nothing_is_left() {
     let redactor = redactor(&["abcdefgh", "fghijklm", "abcd"]);
