@@ -47,17 +47,20 @@ pub enum TlsError {
 
 /// What an error of the TLS layer means to whoever configures it, where its own words do not say.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    // It comes wrapped in an error of reading or writing.
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let error: &rustls::Error = match wrapped {
-        Some(wrapped) => wrapped.downcast_ref()?,
-        None => error.downcast_ref()?,
-    };
+    // It comes wrapped in errors of reading and writing, which do not name it as their source.
+    let mut error = error;
+    while let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        error = wrapped;
+    }
+    let error: &rustls::Error = error.downcast_ref()?;
     match error {
         rustls::Error::InvalidMessage(_) => {
             Some(format!("it does not seem to speak TLS ({error})"))
         }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(
+        rustls::Error::InvalidCertificate(
+            // Another authority of the same name makes it a bad signature.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some(
             "no authority that is trusted signed its certificate: name its authority with ca"
                 .to_owned(),
         ),
