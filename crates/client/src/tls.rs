@@ -45,31 +45,27 @@ pub enum TlsError {
     Name(String),
 }
 
-/// What an error of the TLS layer means to whoever configures it, where its own words do not say.
-pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    // It comes wrapped in errors of reading and writing, which do not name it as their source.
+/// What to do about a certificate that is not trusted, where that is at the bottom of this error.
+pub(crate) fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let mut error = error;
-    while let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        error = wrapped;
+    // An error of reading and writing does not name the one that it wraps as its source.
+    while let Some(below) = wrapped(error).or_else(|| error.source()) {
+        error = below;
     }
-    let error: &rustls::Error = error.downcast_ref()?;
-    match error {
-        rustls::Error::InvalidMessage(_) => {
-            Some(format!("it does not seem to speak TLS ({error})"))
-        }
-        rustls::Error::InvalidCertificate(
-            // Another authority of the same name makes it a bad signature.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => Some(
-            "no authority that is trusted signed its certificate: name its authority with ca"
-                .to_owned(),
-        ),
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-            Some(format!("its certificate is not accepted ({other})"))
-        }
-        // The others say it themselves, and there will be more of them.
-        _ => None,
-    }
+    let rustls::Error::InvalidCertificate(certificate) = error.downcast_ref()? else { return None };
+    // Another authority of the same name makes it a bad signature.
+    let is_unknown =
+        matches!(certificate, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+    is_unknown.then_some(
+        "no authority that is trusted signed its certificate: name its authority with ca",
+    )
+}
+
+fn wrapped<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(wrapped)
 }
 
 impl Tls {

@@ -17,8 +17,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
 
 use crate::server::{Act, Server, ok};
 
@@ -105,21 +103,6 @@ async fn a_server_is_trusted_by_the_named_authority_alone() {
         let text = error.to_string();
         assert!(text.contains("no authority that is trusted signed its certificate"), "{text}");
     }
-}
-
-#[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_said_not_to() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://{}", listener.local_addr().unwrap());
-    let server = async {
-        let mut socket = listener.accept().await.unwrap().0;
-        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-        // Held open: the answer is read before the end is seen.
-        socket
-    };
-    let (answer, _socket) = tokio::join!(get(&url, Tls::default()), server);
-    let error = answer.unwrap_err().to_string();
-    assert!(error.contains("it does not seem to speak TLS"), "{error}");
 }
 
 #[tokio::test]
