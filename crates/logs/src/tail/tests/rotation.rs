@@ -110,7 +110,7 @@ async fn what_was_rotated_again_and_again_is_read_in_the_order_in_which_it_was_w
                 reader = Reader::new(&meant, Some(state.root()));
                 // Not looked at before all is there.
             }
-            let began = std::time::SystemTime::now();
+            let began = SystemTime::now();
             for number in 1..8 {
                 folder.append("a.log", &format!("{number}\n"));
                 let old = format!("a.log.{number}");
