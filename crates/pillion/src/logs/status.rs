@@ -54,6 +54,9 @@ fn source_lines(source: &Value, text: &mut String) {
         ("unparsed", "not of the declared format"),
         ("redacted", "redacted"),
         ("lost_bytes", "bytes lost before they could be read"),
+        ("refused", "dropped as they came, for want of room"),
+        ("kernel_dropped", "datagrams dropped by the kernel"),
+        ("unshown_bytes", "bytes of the app not shown, because nobody took them"),
     ] {
         if number(&source[key]) > 0 {
             writeln!(text, "  {} {what}", number(&source[key])).ok();

@@ -213,7 +213,8 @@ impl World {
             assert!(self.written.contains(&line.text), "never written: {}", context());
             assert!(!self.settled.contains(&line.text), "came again: {}", context());
             let mut words = line.text.split(' ');
-            let (log, number) = (words.next().unwrap(), words.next().unwrap().parse::<u32>().unwrap());
+            let (log, number) =
+                (words.next().unwrap(), words.next().unwrap().parse::<u32>().unwrap());
             let greatest = self.greatest.entry(log.to_owned()).or_default();
             assert!(*times > 1 || number >= *greatest, "late: {}", context());
             *greatest = number.max(*greatest);
