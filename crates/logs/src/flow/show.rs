@@ -1,5 +1,7 @@
 //! How a generation stands, for everybody who asks.
 
+use pillion_runtime::say;
+
 use super::Moment;
 use super::feeds::FeedBoard;
 use super::generation::{Generation, Running};
@@ -11,13 +13,41 @@ use crate::status::{FileStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 /// Shows how it stands.
 pub(super) fn show(generation: &Generation, board: &StatusBoard) {
     let now = Moment::now().unix;
-    board.show(Status {
+    let status = Status {
         memory_used: generation.budget.used(),
         memory_limit: generation.budget.limit(),
         sources: generation.lanes.iter().map(source).collect(),
         lost: generation.lost(),
         sinks: generation.outlets.iter().map(|outlet| sink(outlet, now)).collect(),
-    });
+    };
+    complain(&board.current(), &status);
+    board.show(status);
+}
+
+/// Says aloud that more was dropped than the last time.
+fn complain(before: &Status, now: &Status) {
+    for source in &now.sources {
+        let known = before.sources.iter().find(|known| known.name == source.name);
+        if source.refused > known.map_or(0, |known| known.refused) {
+            say!(
+                Warn,
+                "log records were dropped as they came: there was no room",
+                source = source.name,
+                records_so_far = source.refused
+            );
+        }
+    }
+    for sink in &now.sinks {
+        let known = before.sinks.iter().find(|known| known.name == sink.name);
+        if sink.dropped > known.map_or(0, |known| known.dropped) {
+            say!(
+                Warn,
+                "log records that waited were dropped: there was no room",
+                sink = sink.name,
+                records_so_far = sink.dropped
+            );
+        }
+    }
 }
 
 fn source(running: &Running) -> SourceStatus {

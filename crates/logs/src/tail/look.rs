@@ -134,7 +134,8 @@ impl Tail {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
-            if !entry.moved && self.table.get(slot).is_some_and(|file| file.moved) {
+            // After a start, all of them are put in order together.
+            if !self.reconciling && self.table.get(slot).is_some_and(|file| file.moved) {
                 self.put_between(&entry.path, slot);
             }
             if let Some(since) = self.away_since

@@ -260,7 +260,8 @@ impl Table {
     /// Says that one is the last that is read before another: whatever else that waits for is read
     /// earlier.
     pub(super) fn precede_last(&mut self, before: Slot, slot: Slot) {
-        if self.queue_of(before).any(|earlier| earlier == slot) {
+        let is_said = self.queue_of(slot).any(|earlier| earlier == before);
+        if is_said || self.queue_of(before).any(|earlier| earlier == slot) {
             return;
         }
         let Some(earlier) = self.files.get_mut(&slot).and_then(|file| file.after.replace(before))

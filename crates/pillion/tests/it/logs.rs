@@ -1,6 +1,8 @@
 //! Logs: the role in the real program, and `pillion logs` as a person calls it.
 
+mod faults;
 mod role;
+mod secrets;
 mod ship;
 mod stop;
 mod torture;

@@ -1,6 +1,6 @@
 //! The secrets role in the real program, before a real server.
 
-mod bed;
+pub(crate) mod bed;
 mod crash;
 mod delivery;
 mod many;
