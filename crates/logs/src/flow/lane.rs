@@ -357,3 +357,20 @@ fn add_peer<'a>(context: Context<'a>, record: &mut Record<'a>) {
 fn add(counter: &Cell<u64>, by: usize) {
     counter.set(counter.get().wrapping_add(u64::try_from(by).unwrap_or(0)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv4_is_written_as_one_whatever_socket_it_came_to() {
+        for (address, ip, port) in [
+            ("192.0.2.7:514", "192.0.2.7", "514"),
+            ("[::ffff:192.0.2.7]:514", "192.0.2.7", "514"),
+            ("[2001:db8::1]:6514", "2001:db8::1", "6514"),
+        ] {
+            let peer = Peer::from(address.parse::<SocketAddr>().unwrap());
+            assert_eq!((&*peer.address, &*peer.port), (ip, port), "{address}");
+        }
+    }
+}
