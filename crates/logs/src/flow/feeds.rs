@@ -58,6 +58,7 @@ impl Feeds {
             self.status.set(self.source.status());
             self.lane.hand_on().await;
         }
+        self.status.set(self.source.status());
         let reading = self.reading();
         for joint in self.streams.values_mut() {
             self.lane.release(joint, true, reading);
