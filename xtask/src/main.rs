@@ -13,6 +13,7 @@ mod program;
 mod setup;
 mod suite;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ The project's own commands.
   cargo xtask demo                Pillion beside an unmodified app, on free ports
   cargo xtask bench [--quick] [--case NAME]... [--rounds N] [--write]
                                   Pillion and its peers side by side; --help lists the cases
+  cargo xtask torture [--seed N] [--lines N] [--writers N] [--seconds N]
+                                  the logs role amid rotations, failing sinks and kills
 ";
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn command(arguments: Vec<String>) -> Result<(), Failure> {
         "docs" => docs::command(&rest),
         "demo" => demo::command(&rest),
         "bench" => bench::command(&rest),
+        "torture" => torture::command(&rest),
         // Hidden: the bench starts it as the floor that no proxy can go below.
         "relay" => bench::relay::command(&rest),
         "help" | "--help" | "-h" => {
