@@ -77,7 +77,7 @@ impl Feeds {
             self.board.status.set(self.source.status());
             self.lane.hand_on().await;
         }
-        self.status.set(self.source.status());
+        self.board.status.set(self.source.status());
         let reading = self.reading();
         for joint in self.streams.values_mut() {
             self.lane.release(joint, true, reading);

@@ -415,7 +415,7 @@ impl Generation {
             left.trouble = left.trouble.or(delivery.last_error);
         }
         let feeds = self.lanes.iter().filter_map(|lane| lane.feed.as_ref());
-        left.dropped += feeds.map(|feed| feed.get().dropped_records).sum::<u64>();
+        left.dropped += feeds.map(|feed| feed.status().dropped_records).sum::<u64>();
         let records = left.waiting + left.on_disk + left.rejected + left.dropped;
         (records > 0 || left.unread).then_some(left)
     }
