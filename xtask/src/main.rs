@@ -14,6 +14,7 @@ mod program;
 mod setup;
 mod suite;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ The project's own commands.
   cargo xtask demo                Pillion beside an unmodified app, on free ports
   cargo xtask bench [--quick] [--case NAME]... [--rounds N] [--write]
                                   Pillion and its peers side by side; --help lists the cases
+  cargo xtask torture [--seed N] [--lines N] [--writers N] [--seconds N]
+                                  the logs role amid rotations, failing sinks and kills
 ";
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn command(arguments: Vec<String>) -> Result<(), Failure> {
         "interop" => interop::command(&rest),
         "demo" => demo::command(&rest),
         "bench" => bench::command(&rest),
+        "torture" => torture::command(&rest),
         // Hidden: the bench starts it as the floor that no proxy can go below.
         "relay" => bench::relay(&rest),
         "help" | "--help" | "-h" => {

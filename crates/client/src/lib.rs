@@ -172,7 +172,8 @@ impl Client {
 
     fn failed(&self, error: &legacy::Error) -> Error {
         let target = self.target.to_string();
-        let reason = innermost(error);
+        let distrust = tls::distrust(error).map(str::to_owned);
+        let reason = distrust.unwrap_or_else(|| innermost(error));
         match error.is_connect() {
             true => Error::Connect { target, reason },
             false => Error::Broken { target, reason },

@@ -29,8 +29,6 @@ pub mod redact;
 mod role;
 pub mod segments;
 pub mod sink;
-#[cfg(test)]
-mod small_disk;
 pub mod source;
 pub mod status;
 pub mod steps;

@@ -300,15 +300,16 @@ impl Sink {
     }
 }
 
-/// What a server says, short enough for a line of ours.
+/// What a server says, short enough for a line of ours, and on one line.
 fn excerpt(text: &[u8]) -> String {
     const LONGEST: usize = 300;
     let text = String::from_utf8_lossy(text);
-    let text = text.trim();
-    match text.get(..text.floor_char_boundary(LONGEST)) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
+    let mut text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
     }
+    text
 }
 
 #[cfg(test)]
@@ -351,8 +352,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_cut_at_a_character() {
+    fn what_a_server_says_is_one_line_that_is_cut_at_a_character() {
         assert_eq!(excerpt(b" short\n"), "short");
+        assert_eq!(excerpt(b"<html>\n    <p>No\r\n</html>\n"), "<html> <p>No </html>");
         let long = excerpt("é".repeat(400).as_bytes());
         assert!(long.len() < 310 && long.ends_with("é…"), "{long}");
     }

@@ -273,22 +273,12 @@ pub enum Step {
         /// Each value of this field has a limit of its own.
         by: Option<Field>,
     },
-    /// Sets an attribute.
-    Set {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: String,
-    },
+    /// Sets attributes: name and value of each.
+    Set(Vec<(String, String)>),
     /// Removes attributes.
     Remove(Vec<String>),
-    /// Renames an attribute.
-    Rename {
-        /// The name that it has.
-        from: String,
-        /// The name that it gets.
-        to: String,
-    },
+    /// Renames attributes: the name that each has, and the one that it gets.
+    Rename(Vec<(String, String)>),
 }
 
 /// What must hold for a record: all of these.

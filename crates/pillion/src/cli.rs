@@ -147,7 +147,8 @@ const SHIP_NOTES: &str = "\
 Exit code: 0 when it was told to end, or, with --once, when everything was delivered; 1 when \
 something was left, refused or lost, or the shipper cannot start; 2 for a wrong command line.
 
-Signals: SIGTERM and SIGINT deliver what was read, and end; the second of them ends at once.";
+Signals: SIGTERM and SIGINT deliver what was read, for 30 seconds at most, and end; the second of \
+them, and with --once the first, ends at once. What is left stays in the state folder.";
 
 /// Options of `pillion logs status`.
 #[derive(Debug, Args)]

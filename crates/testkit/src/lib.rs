@@ -29,6 +29,8 @@ mod pillion;
 mod process;
 mod refusal;
 mod rest;
+mod small_disk;
+mod torture;
 mod wire;
 
 pub use admin::Admin;
@@ -49,6 +51,8 @@ pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
 pub use rest::{Answer, Rest};
+pub use small_disk::SmallDisk;
+pub use torture::{Report, SinkReport, Torture};
 pub use wire::{End, Response, Wire};
 
 pub use nix::sys::signal::Signal;

@@ -8,6 +8,7 @@
 
 mod admin;
 mod cli;
+mod complaints;
 mod dns;
 mod faults;
 mod http1_requests;

@@ -121,8 +121,8 @@ pub struct LogSource {
     /// The longest line; what exceeds it is cut, and marked.
     #[schemars(extend("x-min" = "1KiB", "x-max" = "64MiB"))]
     pub line_bytes: Size,
-    /// Formats that are tried in this order, each on the message that the one before left. A line
-    /// that does not follow them is kept as it is, and marked.
+    /// Formats that are tried in this order, each on the message that the one before left; `cri` and
+    /// `docker` only as the first. A line that does not follow them is kept as it is, and marked.
     #[schemars(schema_with = "one_or_more::<LineFormat>", extend("x-default" = "none: the line is the message"))]
     pub parse: Vec<LineFormat>,
     /// The expression of `parse: regex`; `time`, `severity` and `message` among its named groups

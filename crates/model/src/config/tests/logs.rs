@@ -40,7 +40,8 @@ logs:
         - drop: [{field: attributes.http.path, prefix: /health}]
         - sample: {percent: 12.5%, when: [{field: severity, at_least: warn, not: true}]}
         - rate_limit: {per_second: 100, by: attributes.user}
-        - set: {team: checkout}
+        - set: {team: checkout, env: prod}
+        - rename: {msg: text, lvl: level}
     app: {app: both, terminal: redacted}
     net: {listen: syslog+udp:/dev/log}
   sinks:
@@ -62,7 +63,8 @@ logs:
     assert_eq!(pods.parse, [Format::Cri, Format::Json]);
     let rule = &pods.multiline.as_ref().unwrap().rule;
     assert_eq!(*rule, MultilineRule::Traces(vec![TraceLanguage::Java]));
-    assert_eq!(pods.steps.len(), 4);
+    // One for each entry of the list, so that a place in it names one of them.
+    assert_eq!(pods.steps.len(), 5);
     let Step::Sample { ratio, when } = &pods.steps[1] else { panic!("{:?}", pods.steps) };
     assert!((ratio - 0.125).abs() < 1e-9 && when.all[0].negated);
     let Step::RateLimit { burst, .. } = &pods.steps[2] else { panic!("{:?}", pods.steps) };
@@ -112,6 +114,14 @@ fn what_does_not_fit_is_said_with_its_place() {
         (&format!("sources: {{a: {{app: both, full: block}}}}\n  {sink}"), "the app never waits"),
         (&format!("sources: {{a: {{files: /a, terminal: off}}}}\n  {sink}"), "without app"),
         (&format!("sources: {{a: {{files: /a, parse: regex}}}}\n  {sink}"), "needs an expression"),
+        (
+            &format!("sources: {{a: {{files: /a, parse: [json, cri]}}}}\n  {sink}"),
+            "p.yaml:2:42: logs.sources.a.parse[1]: cri can only come first",
+        ),
+        (
+            &format!("sources: {{a: {{files: /a, parse: [cri, docker]}}}}\n  {sink}"),
+            "logs.sources.a.parse[1]: docker can only come first",
+        ),
         (
             &format!("sources: {{a: {{files: /a, pattern: '('}}}}\n  {sink}"),
             "is not a regular expression: unclosed group",
