@@ -91,7 +91,7 @@ fn an_app_whose_logs_nobody_takes_is_never_blocked_and_every_line_is_accounted_f
         let left = left(&ended.stderr);
         // What memory held and the disk has no room for goes with the process, and is said.
         let [lost, on_disk, gone] =
-            ["not delivered", "in the disk buffer", "dropped for want"].map(|what| left(what));
+            ["not delivered", "in the disk buffer", "dropped for want"].map(left);
         assert_eq!(lost + on_disk + gone, LINES, "{full}: {}", ended.stderr);
         let (_origin, bodies) = counting(address);
         let files = source("files: /nothing");

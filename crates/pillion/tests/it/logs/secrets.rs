@@ -59,10 +59,10 @@ fn forbidden() -> Vec<Vec<u8>> {
     for secret in [SECRET, NEXT] {
         let json = serde_json::to_string(secret).unwrap();
         forms.push(secret.as_bytes().to_vec());
-        forms.push(json[1..json.len() - 1].as_bytes().to_vec());
+        forms.push(json.as_bytes()[1..json.len() - 1].to_vec());
         // In JSON that stands in JSON, as a sink would write a line of it.
         let twice = serde_json::to_string(&json[1..json.len() - 1]).unwrap();
-        forms.push(twice[1..twice.len() - 1].as_bytes().to_vec());
+        forms.push(twice.as_bytes()[1..twice.len() - 1].to_vec());
         forms.push(STANDARD.encode(secret).trim_end_matches('=').as_bytes().to_vec());
     }
     // As URLs have it.
