@@ -21,7 +21,8 @@ pub struct Report {
     pub rotations: (u64, u64),
     /// Ends by SIGKILL, and by SIGTERM.
     pub ends: (u64, u64),
-    /// How long the writers wrote, and how long it took until every line had come.
+    /// How long the writers wrote, and how long it took until every line had come, or
+    /// nothing came any more.
     pub times: (Duration, Duration),
     /// What each sink has.
     pub sinks: Vec<SinkReport>,
@@ -134,7 +135,7 @@ impl fmt::Display for Report {
         let Self { seed, written, writers, rotations, ends, times, .. } = self;
         writeln!(
             f,
-            "seed {seed}: {written} lines by {writers} writers in {:.0?}, all there after {:.0?}; \
+            "seed {seed}: {written} lines by {writers} writers in {:.0?}, over after {:.0?}; \
              {} rotations by rename, {} by copytruncate; killed {} times, told to end {} times",
             times.0, times.1, rotations.0, rotations.1, ends.0, ends.1
         )?;
