@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the house rules that neither rustfmt nor clippy can check.
 
+mod complaints;
 mod crates;
 mod source;
 
@@ -10,6 +11,8 @@ use crate::{arguments, workspace};
 
 /// Where each direct dependency has its line.
 const DEPENDENCIES: &str = "docs/decisions/dependencies.md";
+/// Where each complaint has the test that holds it.
+const COMPLAINTS: &str = "docs/internals/known-complaints.md";
 
 /// `cargo xtask tidy`.
 pub(crate) fn command(arguments: &[String]) -> Result<(), Failure> {
@@ -36,6 +39,9 @@ pub(crate) fn check() -> Result<(), Failure> {
             problems.push(format!("Cargo.toml: {dependency} has no line in {DEPENDENCIES}"));
         }
     }
+    let complaints = read(Path::new(COMPLAINTS))?;
+    problems
+        .extend(complaints::problems(COMPLAINTS, &complaints, |file| read(Path::new(file)).ok()));
     if problems.is_empty() { Ok(()) } else { Err(Failure::new(problems.join("\n"))) }
 }
 

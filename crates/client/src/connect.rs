@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::UnixStream;
 use tower_service::Service;
 
-use crate::tls::TlsError;
+use crate::tls::{Tls, TlsError};
 use crate::{Options, Target};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,9 +39,7 @@ enum Way {
 
 impl Connector {
     pub(crate) fn new(target: &Target, options: &Options) -> Result<Self, TlsError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
+        let tcp = tcp();
         let way = match &target.unix {
             Some(path) => Way::Unix(Arc::from(path.as_path())),
             None if target.is_tls() => Way::Tls(Box::new(tls(tcp, options)?)),
@@ -49,6 +47,23 @@ impl Connector {
         };
         Ok(Self { way, timeout: options.connect_timeout })
     }
+
+    /// For connections that speak no HTTP.
+    pub(crate) fn bare(tls: Option<&Tls>, timeout: Duration) -> Result<Self, TlsError> {
+        let tcp = tcp();
+        let way = match tls {
+            Some(tls) => Way::Tls(Box::new(HttpsConnector::from((tcp, tls.config()?)))),
+            None => Way::Plain(tcp),
+        };
+        Ok(Self { way, timeout })
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp
 }
 
 fn tls(tcp: HttpConnector, options: &Options) -> Result<HttpsConnector<HttpConnector>, TlsError> {

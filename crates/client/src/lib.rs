@@ -2,10 +2,12 @@
 //!
 //! A [`Client`] speaks to one [`Target`]: a host over TCP, with or without TLS, or a Unix socket. It
 //! keeps idle connections, speaks HTTP/2 where TLS negotiates it, and never follows a redirect:
-//! whoever asks with a credential decides where the credential goes.
+//! whoever asks with a credential decides where the credential goes. [`dial`] opens a connection for
+//! what is no HTTP.
 
 mod body;
 mod connect;
+mod dial;
 mod target;
 mod tls;
 
@@ -21,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 pub use body::Body;
 use connect::Connector;
+pub use dial::{Connection, DialError, dial};
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
 
@@ -169,7 +172,8 @@ impl Client {
 
     fn failed(&self, error: &legacy::Error) -> Error {
         let target = self.target.to_string();
-        let reason = innermost(error);
+        let distrust = tls::distrust(error).map(str::to_owned);
+        let reason = distrust.unwrap_or_else(|| innermost(error));
         match error.is_connect() {
             true => Error::Connect { target, reason },
             false => Error::Broken { target, reason },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Whom a client trusts, and who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,29 @@ pub enum TlsError {
     /// The name of the server is none.
     #[error("{0} is not a name that a certificate can have")]
     Name(String),
+}
+
+/// What to do about a certificate that is not trusted, where that is at the bottom of this error.
+pub(crate) fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut error = error;
+    // An error of reading and writing does not name the one that it wraps as its source.
+    while let Some(below) = wrapped(error).or_else(|| error.source()) {
+        error = below;
+    }
+    let rustls::Error::InvalidCertificate(certificate) = error.downcast_ref()? else { return None };
+    // Another authority of the same name makes it a bad signature.
+    let is_unknown =
+        matches!(certificate, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+    is_unknown.then_some(
+        "no authority that is trusted signed its certificate: name its authority with ca",
+    )
+}
+
+fn wrapped<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(wrapped)
 }
 
 impl Tls {

@@ -68,8 +68,7 @@ pub struct Assembler<T> {
     assembly: Rc<Assembly>,
     /// What is not known to be standard error, and standard error.
     outputs: [Output<T>; 2],
-    /// NUL characters that were left out.
-    nuls: u64,
+    left_out: LeftOut,
 }
 
 #[derive(Debug)]
@@ -120,7 +119,7 @@ impl<T> Assembler<T> {
     /// An assembler for one stream of a source.
     #[must_use]
     pub fn new(assembly: Rc<Assembly>) -> Self {
-        Self { assembly, outputs: [Output::new(), Output::new()], nuls: 0 }
+        Self { assembly, outputs: [Output::new(), Output::new()], left_out: LeftOut::default() }
     }
 
     /// Takes the next line, and gives the records that are complete by it to `each`. What is given
@@ -135,7 +134,7 @@ impl<T> Assembler<T> {
     ) -> Option<T> {
         let assembly = &*self.assembly;
         let decoded = decode(line.bytes, assembly.encoding);
-        self.nuls += widen(decoded.nuls);
+        self.left_out.hole += widen(decoded.nuls);
         let marks =
             Marks { truncated: line.truncated, repaired: decoded.repaired, ..Marks::default() };
         let tokens = Tokens::from_iter([token]);
@@ -182,12 +181,14 @@ impl<T> Assembler<T> {
         self.outputs.iter().map(|output| output.parts.len() + output.joiner.held()).sum()
     }
 
-    /// What was left out so far: of lines that were put together of parts, and NUL characters
-    /// within lines.
+    /// What was left out since this was last asked: of lines that were put together of parts, and
+    /// NUL characters within lines.
     #[must_use]
-    pub fn left_out(&self) -> LeftOut {
-        let cut = self.outputs.iter().map(|output| output.cut).sum();
-        LeftOut { cut, hole: self.nuls }
+    pub fn take_left_out(&mut self) -> LeftOut {
+        for output in &mut self.outputs {
+            self.left_out.cut += std::mem::take(&mut output.cut);
+        }
+        std::mem::take(&mut self.left_out)
     }
 }
 

@@ -106,6 +106,11 @@ impl Batcher {
         self.closed.pop_front()
     }
 
+    /// Puts back a batch that is closed and was not taken after all: it comes first again.
+    pub fn put_back(&mut self, batch: Batch, full: FullPolicy) {
+        self.closed.push_front((batch, full));
+    }
+
     /// When the oldest open batch is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

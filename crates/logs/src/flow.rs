@@ -10,8 +10,8 @@ mod lane;
 mod outlet;
 mod show;
 
-pub(crate) use generation::Generation;
 pub use generation::Left;
+pub(crate) use generation::{Generation, Patience};
 pub use outlet::OutletError;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -19,6 +19,7 @@ pub mod enrich;
 mod flow;
 pub mod fsck;
 pub mod lines;
+mod msgpack;
 mod multiline;
 pub mod parse;
 pub mod queue;
@@ -28,8 +29,6 @@ pub mod redact;
 mod role;
 pub mod segments;
 pub mod sink;
-#[cfg(test)]
-mod small_disk;
 pub mod source;
 pub mod status;
 pub mod steps;

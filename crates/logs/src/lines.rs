@@ -1,6 +1,8 @@
 //! From blocks of bytes to lines: where each begins and ends in its stream, and how much of it is
 //! kept.
 
+use std::ops::AddAssign;
+
 use memchr::{memchr, memchr_iter};
 use pillion_model::logs::Encoding;
 
@@ -21,13 +23,13 @@ pub struct Line<'a> {
     pub truncated: bool,
 }
 
-/// What framing left out of a stream.
+/// Bytes that were left out of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Bytes of lines that were longer than the limit.
     pub cut: u64,
-    /// NUL bytes in front of lines: the hole that truncation leaves in a file whose writer goes on
-    /// at its old position.
+    /// NUL bytes: most of all, the hole that truncation leaves in front of a line in a file whose
+    /// writer goes on at its old position.
     pub hole: u64,
 }
 
@@ -65,6 +67,13 @@ pub struct Lines<'f, 'b> {
     block: &'b [u8],
 }
 
+impl AddAssign for LeftOut {
+    fn add_assign(&mut self, other: Self) {
+        self.cut = self.cut.saturating_add(other.cut);
+        self.hole = self.hole.saturating_add(other.hole);
+    }
+}
+
 impl Framer {
     /// A framer whose stream begins at `offset`, which is the start of a line. Of lines longer than
     /// `line_bytes` the rest is skipped.
@@ -94,10 +103,10 @@ impl Framer {
         self.offset
     }
 
-    /// What was left out so far.
+    /// What was left out since this was last asked.
     #[must_use]
-    pub fn left_out(&self) -> LeftOut {
-        self.left_out
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Bytes of the unfinished line that are held.

@@ -141,26 +141,26 @@ impl Queue {
     }
 
     /// Adds a batch. Where there is no room in memory or on the disk, `full` says what happens:
-    /// this waits, or batches are dropped and counted. `Drop(Oldest)` drops only what came with the
-    /// same policy: in memory a batch, on the disk the oldest segment in which all is so.
-    pub async fn push(&self, batch: Batch, full: FullPolicy) {
-        let mut waiting = Waiting::new(batch, full);
-        loop {
-            let room = self.0.room.notified();
-            let Some(back) = self.admit(waiting) else { return };
-            waiting = back;
-            // Nobody says when a full file system has room again.
-            let _elapsed = timeout(AGAIN, room).await;
-        }
-    }
-
-    /// Gives the batch back where it has to wait.
-    fn admit(&self, waiting: Waiting) -> Option<Waiting> {
+    /// it is given back, to wait for [`Queue::room`], or batches are dropped and counted.
+    /// `Drop(Oldest)` drops only what came with the same policy: in memory a batch, on the disk the
+    /// oldest segment in which all is so.
+    #[must_use]
+    pub fn try_push(&self, batch: Batch, full: FullPolicy) -> Option<Batch> {
+        let waiting = Waiting::new(batch, full);
         let back = self.0.state.borrow_mut().admit(waiting, &self.0.spares);
         // Even where it waits now: others may have gone to the disk.
         self.0.chores.notify_one();
         self.0.filled.notify_waiters();
-        back
+        back.map(|waiting| waiting.batch)
+    }
+
+    /// Waits until there may be room, made since this was called.
+    pub fn room(&self) -> impl Future<Output = ()> {
+        let room = self.0.room.notified();
+        async {
+            // Nobody says when a full file system has room again.
+            let _elapsed = timeout(AGAIN, room).await;
+        }
     }
 
     /// Takes the next batch; waits for one. `None` once the queue is closed and everything in it is

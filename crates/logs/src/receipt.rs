@@ -20,10 +20,13 @@ struct Inner {
     first: u64,
     /// The end of each piece that follows, and whether it is done.
     pieces: VecDeque<(u64, bool)>,
+    /// The length of all lost pieces, where nobody can read them again.
+    lost: Option<Rc<Cell<u64>>>,
 }
 
 /// Stands for one piece. Dropped without [`Receipt::done`], it says that the piece was not
-/// delivered: the position never moves past it, and it is read again after a restart.
+/// delivered: the position never moves past it, and it is read again after a restart; or, where
+/// that cannot be, the piece is counted as lost.
 #[derive(Debug)]
 pub struct Receipt {
     piece: Rc<Piece>,
@@ -41,7 +44,19 @@ impl Ledger {
     /// A ledger whose stream begins at `position`.
     #[must_use]
     pub fn new(position: u64) -> Self {
-        Self(Rc::new(RefCell::new(Inner { position, first: 0, pieces: VecDeque::new() })))
+        Self::with(position, None)
+    }
+
+    /// A ledger of what can be read only once: pieces that are not delivered are done with, and
+    /// their length is added to `lost`.
+    #[must_use]
+    pub fn read_once(lost: Rc<Cell<u64>>) -> Self {
+        Self::with(0, Some(lost))
+    }
+
+    fn with(position: u64, lost: Option<Rc<Cell<u64>>>) -> Self {
+        let pieces = VecDeque::new();
+        Self(Rc::new(RefCell::new(Inner { position, first: 0, pieces, lost })))
     }
 
     /// Hands on everything up to `end`, which follows what was handed on before; 0 for a piece that
@@ -78,6 +93,24 @@ impl Ledger {
             inner.first += 1;
             inner.pieces.pop_front();
         }
+    }
+
+    fn lost(&self, number: u64) {
+        let inner = self.0.borrow();
+        let Some(lost) = &inner.lost else { return };
+        lost.set(lost.get() + inner.length(number));
+        drop(inner);
+        self.done(number);
+    }
+}
+
+impl Inner {
+    /// How long this piece is.
+    fn length(&self, number: u64) -> u64 {
+        let at = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let end = self.pieces.get(at).map_or(self.position, |(end, _)| *end);
+        let before = at.checked_sub(1).and_then(|before| self.pieces.get(before));
+        end.saturating_sub(before.map_or(self.position, |(end, _)| *end))
     }
 }
 
@@ -121,7 +154,9 @@ impl Drop for Receipt {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        if !self.lost.get() {
+        if self.lost.get() {
+            self.ledger.lost(self.number);
+        } else {
             self.ledger.done(self.number);
         }
     }
@@ -176,5 +211,18 @@ mod tests {
         lost.done();
         ledger.hand_on(20).done();
         assert_eq!((ledger.position(), ledger.outstanding()), (0, 2));
+    }
+
+    #[test]
+    fn what_is_lost_and_cannot_be_read_again_is_counted_once_and_holds_nothing_up() {
+        let lost = Rc::new(Cell::new(0));
+        let ledger = Ledger::read_once(lost.clone());
+        let [first, second, third] = [3, 10, 12].map(|end| ledger.hand_on(end));
+        drop((second.clone(), second));
+        assert_eq!((lost.get(), ledger.position(), ledger.outstanding()), (7, 0, 3));
+        first.done();
+        assert_eq!((lost.get(), ledger.position(), ledger.outstanding()), (7, 10, 1));
+        drop(third);
+        assert_eq!((lost.get(), ledger.position(), ledger.outstanding()), (9, 12, 0));
     }
 }

@@ -2,7 +2,7 @@
 //! order.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use pillion_model::logs::Logs;
 use pillion_runtime::board::Board;
@@ -11,7 +11,7 @@ use pillion_runtime::say;
 use pillion_runtime::supervise::AppOutputs;
 
 use crate::enrich::Defaults;
-use crate::flow::{Generation, Left, OutletError};
+use crate::flow::{Generation, Left, OutletError, Patience};
 use crate::status::StatusBoard;
 use crate::tail::{Positions, PositionsError};
 
@@ -76,20 +76,23 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
         let settings = context.settings.borrow_and_update().clone();
         let positions = settings.state.as_deref().map(Positions::open).transpose()?;
         let generation = Generation::start(&settings, &context, positions.as_ref())?;
-        let deadline = tokio::select! {
-            () = generation.ended() => {
-                let left = generation.end(None).await;
-                return left.map_or(Ok(()), |left| Err(Error::Left(left)));
-            }
-            deadline = stop.asked() => Some(deadline),
-            changed = context.settings.changed() => {
+        let patience = tokio::select! {
+            () = generation.ended() => Patience::WhileSomethingArrives,
+            _ = stop.asked() => Patience::UntilTold,
+            changed = context.settings.changed() => match changed {
+                Ok(()) => Patience::For(RELOAD),
                 // Whoever could change the settings is gone, and will tell us to stop.
-                if changed.is_err() { Some(stop.asked().await) } else { None }
+                Err(_) => {
+                    stop.asked().await;
+                    Patience::UntilTold
+                }
             }
         };
-        let is_over = deadline.is_some();
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + RELOAD);
-        let left = generation.end(Some(deadline)).await;
+        let is_over = !matches!(patience, Patience::For(_));
+        let left = generation.end(patience, &mut stop).await;
+        if context.once && is_over {
+            return left.map_or(Ok(()), |left| Err(Error::Left(left)));
+        }
         if let Some(left) = left {
             say!(Warn, "the logs that are left come with the next start", left = left);
         }
@@ -102,4 +105,4 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
 
 /// How long a reload waits for what is on its way; the rest goes to the disk buffer, or is read
 /// again.
-const RELOAD: std::time::Duration = std::time::Duration::from_secs(5);
+const RELOAD: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 
 mod compress;
 mod file;
+mod forward;
 mod http;
 mod loki;
 mod opensearch;
@@ -217,6 +218,7 @@ enum Kind {
     Otlp(otlp::Otlp),
     Splunk(splunk::Splunk),
     Syslog(syslog::Syslog),
+    Forward(forward::Forward),
     Writer(writer::Writer),
 }
 
@@ -260,6 +262,11 @@ impl Sink {
             Output::Syslog(output) => {
                 one_by_one(Kind::Syslog(syslog::Syslog::new(&output.transport)))
             }
+            Output::Forward(output) => Self {
+                kind: Kind::Forward(forward::Forward::new(output)?),
+                concurrency: output.concurrency,
+                order: Order::Partition,
+            },
             Output::Http(http) => several(Kind::Plain(plain::Plain::new(http)?), http.concurrency),
             Output::OpenSearch(output) => {
                 let kind = Kind::OpenSearch(opensearch::OpenSearch::new(&output.http)?);
@@ -287,20 +294,22 @@ impl Sink {
             Kind::Otlp(sink) => sink.send(load).await,
             Kind::Splunk(sink) => sink.send(load).await,
             Kind::Syslog(sink) => sink.send(load).await,
+            Kind::Forward(sink) => sink.send(load).await,
             Kind::Writer(sink) => sink.send(load).await,
         }
     }
 }
 
-/// What a server says, short enough for a line of ours.
+/// What a server says, short enough for a line of ours, and on one line.
 fn excerpt(text: &[u8]) -> String {
     const LONGEST: usize = 300;
     let text = String::from_utf8_lossy(text);
-    let text = text.trim();
-    match text.get(..text.floor_char_boundary(LONGEST)) {
-        Some(start) if start.len() < text.len() => format!("{start}…"),
-        _ => text.to_owned(),
+    let mut text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
     }
+    text
 }
 
 #[cfg(test)]
@@ -343,8 +352,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_cut_at_a_character() {
+    fn what_a_server_says_is_one_line_that_is_cut_at_a_character() {
         assert_eq!(excerpt(b" short\n"), "short");
+        assert_eq!(excerpt(b"<html>\n    <p>No\r\n</html>\n"), "<html> <p>No </html>");
         let long = excerpt("é".repeat(400).as_bytes());
         assert!(long.len() < 310 && long.ends_with("é…"), "{long}");
     }

@@ -24,9 +24,10 @@ mod tests;
 mod texts;
 mod windows;
 
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use pillion_model::logs::{AppOutput, Encoding, Listen, ListenProtocol};
 use pillion_model::settings::Address;
@@ -163,7 +164,14 @@ impl Source {
     pub fn status(&self) -> Status {
         self.intake.status()
     }
+
+    /// How many texts or records were handed on whose receipts were not given back, or more: they
+    /// are nowhere any more. It counts on when the source has ended.
+    #[must_use]
+    pub fn lost(&self) -> Rc<Cell<u64>> {
+        self.intake.lost.clone()
+    }
 }
 
-/// Who sends, as an attribute of the record.
-type Peer = Option<Arc<str>>;
+/// Who sends, where that is known.
+type Peer = Option<SocketAddr>;

@@ -11,6 +11,7 @@ use pillion_runtime::metrics::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::steps::StepCount;
 use crate::tail::{self, Tail};
 pub use metrics::METRICS;
 
@@ -26,6 +27,9 @@ pub struct Status {
     pub memory_used: usize,
     /// The most that may be.
     pub memory_limit: usize,
+    /// Records of the app and the network that are nowhere any more: at a reload not every sink had
+    /// taken them, and no disk buffer had room. At most so many; since the role first began.
+    pub lost: u64,
     /// Each source.
     pub sources: Vec<SourceStatus>,
     /// Each sink.
@@ -51,6 +55,12 @@ pub struct SourceStatus {
     pub repaired: u64,
     /// Records in which something was made unreadable.
     pub redacted: u64,
+    /// Bytes of lines that were longer than allowed, beyond what was kept.
+    pub cut_bytes: u64,
+    /// NUL bytes that were left out: most of all, the holes that truncation leaves in files.
+    pub nul_bytes: u64,
+    /// What each of its steps has done, in their order.
+    pub steps: Vec<StepCount>,
     /// Its files, those that are furthest behind first; the rest as one.
     pub files: Vec<FileStatus>,
     /// Files besides these.

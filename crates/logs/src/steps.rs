@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use pillion_model::logs::{Field, Step};
 use pillion_traffic::Random;
+use serde::Serialize;
 
 use crate::condition::{Filter, field};
 use crate::record::{Record, Value};
@@ -31,9 +32,18 @@ enum Action {
     Keep(Filter),
     Sample { when: Filter, ratio: f64 },
     Limit { when: Filter, limiter: RefCell<Limiter>, by: Option<Field> },
-    Set { name: String, value: String },
+    Set(Vec<(String, String)>),
     Remove(Vec<String>),
-    Rename { from: String, to: String },
+    Rename(Vec<(String, String)>),
+}
+
+/// What a step has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StepCount {
+    /// Its word in the configuration.
+    pub step: &'static str,
+    /// Records that it dropped or changed.
+    pub records: u64,
 }
 
 /// What became of a record.
@@ -78,9 +88,11 @@ impl Steps {
         Outcome::Kept
     }
 
-    /// How many records each step has dropped or changed so far: its word, and the number.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().map(|step| (step.action.word(), step.acted.get()))
+    /// How many records each step has dropped or changed so far.
+    pub fn counts(&self) -> impl Iterator<Item = StepCount> {
+        let count =
+            |step: &Counted| StepCount { step: step.action.word(), records: step.acted.get() };
+        self.0.iter().map(count)
     }
 }
 
@@ -97,9 +109,9 @@ impl Action {
                 limiter: RefCell::new(Limiter::new(*per_second, *burst)),
                 by: by.clone(),
             },
-            Step::Set { name, value } => Self::Set { name: name.clone(), value: value.clone() },
+            Step::Set(values) => Self::Set(values.clone()),
             Step::Remove(names) => Self::Remove(names.clone()),
-            Step::Rename { from, to } => Self::Rename { from: from.clone(), to: to.clone() },
+            Step::Rename(names) => Self::Rename(names.clone()),
         })
     }
 
@@ -109,9 +121,9 @@ impl Action {
             Self::Keep(_) => "keep",
             Self::Sample { .. } => "sample",
             Self::Limit { .. } => "rate_limit",
-            Self::Set { .. } => "set",
+            Self::Set(_) => "set",
             Self::Remove(_) => "remove",
-            Self::Rename { .. } => "rename",
+            Self::Rename(_) => "rename",
         }
     }
 
@@ -134,9 +146,12 @@ impl Action {
                     !limiter.borrow_mut().admits(key.as_deref().unwrap_or(""), circumstances.now)
                 }
             }
-            Self::Set { name, value } => return (Outcome::Kept, set(record, name, value)),
+            Self::Set(values) => return (Outcome::Kept, set(record, values)),
             Self::Remove(names) => return (Outcome::Kept, remove(record, names)),
-            Self::Rename { from, to } => return (Outcome::Kept, rename(record, from, to)),
+            Self::Rename(names) => {
+                let renamed = names.iter().filter(|(from, to)| rename(record, from, to)).count();
+                return (Outcome::Kept, renamed > 0);
+            }
         };
         (if drops { Outcome::Dropped } else { Outcome::Kept }, drops)
     }
@@ -156,11 +171,13 @@ fn is_sampled(record: &Record<'_>, ratio: f64, chance: u64) -> bool {
     ((number >> 11) as f64) < ratio * (1_u64 << 53) as f64
 }
 
-fn set<'a>(record: &mut Record<'a>, name: &'a str, value: &'a str) -> bool {
-    let value = Value::Text(Cow::Borrowed(value));
-    match record.attributes.iter_mut().rev().find(|(known, _)| known == name) {
-        Some((_, old)) => *old = value,
-        None => record.attributes.push((Cow::Borrowed(name), value)),
+fn set<'a>(record: &mut Record<'a>, values: &'a [(String, String)]) -> bool {
+    for (name, value) in values {
+        let value = Value::Text(Cow::Borrowed(value));
+        match record.attributes.iter_mut().rev().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => record.attributes.push((Cow::Borrowed(name), value)),
+        }
     }
     true
 }

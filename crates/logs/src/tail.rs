@@ -149,6 +149,10 @@ pub struct Tail {
     looked_before: u64,
     buffer: Vec<u8>,
     lost: u64,
+    /// Whether what is not a file yet could not be looked at, the last time.
+    blocked: bool,
+    /// Whether everything was looked at once.
+    greeted: bool,
     next_look: Instant,
     next_beat: Instant,
     /// Notices are not looked at before.
@@ -199,6 +203,8 @@ impl Tail {
             looked_before: 0,
             buffer: Vec::new(),
             lost: 0,
+            blocked: false,
+            greeted: false,
             next_look: now,
             next_beat: now,
             next_drain: now,
@@ -260,6 +266,12 @@ impl Tail {
             }
             self.wake(slot);
         }
+    }
+
+    /// Whether there is something that the source means and that cannot be read.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked || self.table.iter().any(|(_, file)| file.fault.is_some())
     }
 
     /// Writes down how far each file has been delivered.
@@ -399,6 +411,10 @@ impl Tail {
             self.looked_before = std::mem::replace(&mut self.looked, unix_ms());
         }
         let found = self.globs.walk();
+        self.blocked = !found.unreadable.is_empty();
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.say_what_is_odd(&found);
+        }
         for (path, error) in &found.unreadable {
             say!(Warn, "cannot look into", path = path.display(), error = error);
         }

@@ -127,7 +127,8 @@ pub(crate) struct ShipArguments {
     #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = parsers::format)]
     pub(crate) parse: Vec<LineFormat>,
     /// Where records go: null:, stdout:, file:PATH, http(s)://…, opensearch://HOST[:PORT]/INDEX,
-    /// loki://…, otlp://…, splunk://…, syslog://…; with TLS as loki+https://…
+    /// loki://…, otlp://…, splunk://…, syslog://…, forward://…; with TLS as loki+https://…,
+    /// forward+tls://…
     #[arg(long, value_name = "SINK", value_parser = parsers::sink)]
     pub(crate) to: LogSink,
     /// Folder that keeps positions, disk buffer and dead letters [default: none: a new start reads
@@ -146,7 +147,8 @@ const SHIP_NOTES: &str = "\
 Exit code: 0 when it was told to end, or, with --once, when everything was delivered; 1 when \
 something was left, refused or lost, or the shipper cannot start; 2 for a wrong command line.
 
-Signals: SIGTERM and SIGINT deliver what was read, and end; the second of them ends at once.";
+Signals: SIGTERM and SIGINT deliver what was read, for 30 seconds at most, and end; the second of \
+them, and with --once the first, ends at once. What is left stays in the state folder.";
 
 /// Options of `pillion logs status`.
 #[derive(Debug, Args)]

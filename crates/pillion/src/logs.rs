@@ -96,7 +96,7 @@ async fn ship_until_told(logs: Arc<Logs>, once: bool, signals: Signals) -> Resul
     }
 }
 
-/// Ships to the end, or until a second signal cuts it.
+/// Ships to the end, or until a second signal cuts it; once, the first does.
 async fn shipping(
     context: Context,
     stop: Stop,
@@ -104,9 +104,9 @@ async fn shipping(
     mut signals: Signals,
     progress: &Progress,
 ) -> Result<(), Error> {
+    let mut is_cut = context.once;
     let running = run(context, stop);
     tokio::pin!(running);
-    let mut told = false;
     loop {
         tokio::select! {
             ended = &mut running => return ended,
@@ -114,8 +114,8 @@ async fn shipping(
             received = signals.next() => match received {
                 Ok(received) if matches!(received.intent(), Intent::Drain { .. }) => {
                     let now = Instant::now();
-                    stopper.stop(if told { now } else { now + END });
-                    told = true;
+                    stopper.stop(if is_cut { now } else { now + END });
+                    is_cut = true;
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -96,6 +96,23 @@ impl Stop {
         asked.unwrap_or_else(Instant::now)
     }
 
+    /// Waits until the role has to have finished, however often the time is shortened meanwhile.
+    pub async fn over(&mut self) {
+        let mut deadline = self.asked().await;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline.into()) => return,
+                changed = self.0.changed() => match (changed, self.deadline()) {
+                    (Ok(()), Some(sooner)) => deadline = sooner,
+                    // Nobody is left who could shorten it.
+                    (Ok(()), None) | (Err(_), _) => {
+                        return tokio::time::sleep_until(deadline.into()).await;
+                    }
+                },
+            }
+        }
+    }
+
     /// By when the role has to have finished, once it is to end.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

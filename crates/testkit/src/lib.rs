@@ -29,6 +29,8 @@ mod pillion;
 mod process;
 mod refusal;
 mod rest;
+mod small_disk;
+mod torture;
 mod wire;
 
 pub use admin::Admin;
@@ -42,13 +44,15 @@ pub use network::{Network, in_private_network};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
 pub use peer::{
-    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog,
-    python, tool,
+    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Otlp, Peer, Postgres,
+    Rsyslog, python, tool,
 };
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
 pub use rest::{Answer, Rest};
+pub use small_disk::SmallDisk;
+pub use torture::{Report, SinkReport, Torture};
 pub use wire::{End, Response, Wire};
 
 pub use nix::sys::signal::Signal;

@@ -138,7 +138,7 @@ fn parts_of_docker_lines_are_put_together() {
 
 /// fluent-bit and its multiline parser put parts together without end.
 #[test]
-fn complaint_7_parts_without_end_are_cut_at_the_limit() {
+fn parts_without_end_are_cut_at_the_limit() {
     let mut run = Run::new(&cri_source(1000));
     let part = cri("stdout P", &"x".repeat(300));
     for _ in 0..10_000 {
@@ -150,7 +150,7 @@ fn complaint_7_parts_without_end_are_cut_at_the_limit() {
     run.flush();
     assert_eq!(run.texts(), ["x".repeat(1000).as_str(), "next"]);
     assert_eq!(marked(&run.records, |marks| marks.truncated), [true, false]);
-    assert_eq!(run.assembler.left_out().cut, 10_000 * 300 - 1000 + 7);
+    assert_eq!(run.assembler.take_left_out().cut, 10_000 * 300 - 1000 + 7);
     assert_eq!(run.records[0].lines, [0, 1, 2, 3]);
     run.check_tokens();
 }
@@ -229,7 +229,7 @@ fn lines_within_container_lines_are_joined() {
 /// Where reading pauses within a record, the position stays in front of it, and reading again from
 /// there gives it whole.
 #[test]
-fn complaint_9_the_position_moves_past_complete_records_only() {
+fn the_position_moves_past_complete_records_only() {
     let text = "first\n  more\nsecond\n  more\n  and more\nthird\n";
     let assembly = Rc::new(Assembly::new(&with_traces(Vec::new())).unwrap());
     for pause in 0..=text.len() {

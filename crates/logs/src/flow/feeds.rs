@@ -7,7 +7,7 @@ use std::rc::Rc;
 use pillion_model::logs::{FullPolicy, Input};
 
 use super::files::Quit;
-use super::lane::{Context, Joint, Lane};
+use super::lane::{Context, Joint, Lane, Peer};
 use super::outlet::Reading;
 use super::{Moment, until};
 use crate::source::{self, Chunk, Content, Event, Source, StreamId};
@@ -20,18 +20,37 @@ pub(crate) struct Feeds {
     streams: HashMap<StreamId, Joint>,
     /// Sets the ids of this process apart from those of another.
     salt: u64,
+    board: FeedBoard,
+}
+
+/// Where the feed of a source says how it stands. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FeedBoard {
     status: Rc<Cell<source::Status>>,
+    lost: Rc<Cell<u64>>,
+}
+
+impl FeedBoard {
+    /// How a source stands that has not begun.
+    pub(crate) fn of(source: &Source) -> Self {
+        Self { status: Rc::new(Cell::new(source.status())), lost: source.lost() }
+    }
+
+    /// How it stood a moment ago.
+    pub(crate) fn status(&self) -> source::Status {
+        self.status.get()
+    }
+
+    /// How many of its texts or records are nowhere any more; it counts on at the end.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.get()
+    }
 }
 
 impl Feeds {
-    /// The feed of a source; `status` is where it says how it stands.
-    pub(crate) fn new(
-        lane: Rc<Lane>,
-        source: Source,
-        salt: u64,
-        status: Rc<Cell<source::Status>>,
-    ) -> Self {
-        Self { lane, source, streams: HashMap::new(), salt, status }
+    /// The feed of a source; `board` is where it says how it stands.
+    pub(crate) fn new(lane: Rc<Lane>, source: Source, salt: u64, board: FeedBoard) -> Self {
+        Self { lane, source, streams: HashMap::new(), salt, board }
     }
 
     /// Takes what comes until the source is to end; then what has come already.
@@ -55,9 +74,10 @@ impl Feeds {
                     }
                 }
             }
-            self.status.set(self.source.status());
+            self.board.status.set(self.source.status());
             self.lane.hand_on().await;
         }
+        self.board.status.set(self.source.status());
         let reading = self.reading();
         for joint in self.streams.values_mut() {
             self.lane.release(joint, true, reading);
@@ -78,8 +98,8 @@ impl Feeds {
 
     fn chunk(&mut self, chunk: Chunk) {
         let reading = Reading { unix: chunk.observed, ..self.reading() };
-        let context =
-            Context { stream: chunk.output, trace: chunk.trace, peer: chunk.peer.as_deref() };
+        let peer = chunk.peer.map(Peer::from);
+        let context = Context { stream: chunk.output, trace: chunk.trace, peer: peer.as_ref() };
         let seed = Seed::of_stream(self.salt, chunk.stream.0);
         match &chunk.content {
             Content::Texts(texts) => {

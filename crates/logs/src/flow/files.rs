@@ -71,7 +71,7 @@ impl Files {
         let mut blocks = 0;
         loop {
             if self.once && self.tail.at_end() {
-                self.finish().await;
+                self.finish(&mut quit).await;
                 break;
             }
             match self.turn(&mut quit).await {
@@ -144,11 +144,11 @@ impl Files {
     }
 
     /// Everything has been read: what stands there without a line end is complete too.
-    async fn finish(&mut self) {
+    async fn finish(&mut self, quit: &mut Quit) {
         self.tail.finish();
         while let Some(event) = self.tail.try_next() {
             handle(&self.lane, &mut self.streams, event);
-            self.lane.hand_on().await;
+            self.hand_on(quit).await;
         }
         for intake in self.streams.values_mut() {
             self.lane.flush(intake, Context::default(), reading());
@@ -156,7 +156,7 @@ impl Files {
         if self.tail.try_next().is_some() {
             say!(Debug, "a file grew while it was read for the last time");
         }
-        self.lane.hand_on().await;
+        self.hand_on(quit).await;
     }
 }
 

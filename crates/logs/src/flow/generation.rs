@@ -5,15 +5,16 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pillion_model::logs::{Input, Logs, Source};
+use pillion_runtime::role::Stop;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, sleep_until, timeout_at};
+use tokio::time::{interval, sleep, timeout};
 
-use super::feeds::Feeds;
+use super::feeds::{FeedBoard, Feeds};
 use super::files::{Files, Quit};
 use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
@@ -23,7 +24,7 @@ use crate::budget::Budget;
 use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error};
-use crate::source::{self, App, Framing, Source as OtherSource, own_outputs};
+use crate::source::{App, Framing, Source as OtherSource, own_outputs};
 use crate::status::{FilesBoard, StatusBoard};
 use crate::tail::{self, Positions, Tail};
 
@@ -31,6 +32,8 @@ use crate::tail::{self, Positions, Tail};
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 /// Once: a sink that takes nothing for so long will not take the rest.
 const STALLED: Duration = Duration::from_secs(30);
+/// At the end: how long sources may take to hand on what they have read, when nobody waits for room.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One configuration at work. Dropped, everything stops where it is.
 pub(crate) struct Generation {
@@ -53,13 +56,26 @@ pub(crate) struct Generation {
     source_ended: Rc<Notify>,
     once: bool,
     status: StatusBoard,
+    /// What was lost before it began.
+    lost_before: u64,
 }
 
 /// A source at work.
 pub(super) struct Running {
     pub(super) lane: Rc<Lane>,
     pub(super) files: Option<Rc<RefCell<tail::Status>>>,
-    pub(super) feed: Option<Rc<Cell<source::Status>>>,
+    pub(super) feed: Option<FeedBoard>,
+}
+
+/// How long an end takes at most; less where it is told to be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until it is told to be over.
+    UntilTold,
+    /// So long.
+    For(Duration),
+    /// For as long as the sinks take something.
+    WhileSomethingArrives,
 }
 
 /// What was not delivered.
@@ -73,6 +89,8 @@ pub struct Left {
     pub rejected: u64,
     /// Records that were dropped because there was no room.
     pub dropped: u64,
+    /// Whether there is more in the files than was read.
+    pub unread: bool,
     /// The last trouble of a sink.
     pub trouble: Option<String>,
 }
@@ -86,7 +104,10 @@ impl fmt::Display for Left {
             (self.dropped, "dropped for want of room"),
         ];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
-        let parts: Vec<_> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        let mut parts: Vec<_> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        if self.unread {
+            parts.push("an unknown number not read".to_owned());
+        }
         write!(f, "records: {}", parts.join(", "))?;
         match &self.trouble {
             Some(trouble) => write!(f, "; the sink: {trouble}"),
@@ -143,6 +164,7 @@ impl Generation {
             source_ended: Rc::default(),
             once: context.once,
             status: context.status.clone(),
+            lost_before: context.status.current().lost,
         };
         let redactor = Rc::new(RefCell::new(redactor));
         let enrichment = Enrichment::new(&settings.resource, context.defaults.clone());
@@ -216,7 +238,7 @@ impl Generation {
         lane: &Rc<Lane>,
         context: &Context,
         quitting: &watch::Receiver<bool>,
-    ) -> Result<Rc<Cell<source::Status>>, Error> {
+    ) -> Result<FeedBoard, Error> {
         let settings = &lane.source;
         let framing = Framing { encoding: settings.encoding, line_bytes: settings.line_bytes };
         let source = match &settings.input {
@@ -231,12 +253,12 @@ impl Generation {
                 OtherSource::app(*output, framing, app, &self.budget)?
             }
             Input::Listen(listen) => OtherSource::listen(listen, framing, &self.budget)?,
-            Input::Files(_) => return Ok(Rc::default()),
+            Input::Files(_) => return Ok(FeedBoard::default()),
         };
-        let status = Rc::new(Cell::new(source.status()));
-        let feeds = Feeds::new(lane.clone(), source, chance(), status.clone());
+        let board = FeedBoard::of(&source);
+        let feeds = Feeds::new(lane.clone(), source, chance(), board.clone());
         self.feeds.borrow_mut().spawn_local(feeds.run(Quit(quitting.clone())));
-        Ok(status)
+        Ok(board)
     }
 
     /// Starts what serves the sinks.
@@ -271,31 +293,42 @@ impl Generation {
         }
     }
 
-    /// Ends it: nothing more is read; what was read is delivered, or, at the deadline, kept on the
-    /// disk. `None` waits for as long as the sinks try.
-    pub(crate) async fn end(mut self, deadline: Option<Instant>) -> Option<Left> {
+    /// Ends it: nothing more is read; what was read is delivered, or, when the time is up, kept on
+    /// the disk.
+    pub(crate) async fn end(mut self, patience: Patience, stop: &mut Stop) -> Option<Left> {
+        let mut unread = self.once && self.over.get() < self.lanes.len();
         self.quit.send_replace(true);
         let mut tails = Vec::new();
         let sources = self.sources.get_mut();
         while let Some(tail) = sources.join_next().await {
             tails.extend(tail.ok());
         }
-        let feeds = self.feeds.get_mut();
-        let over = deadline.unwrap_or_else(|| Instant::now() + STALLED);
-        drop(timeout_at(over.into(), async { while feeds.join_next().await.is_some() {} }).await);
+        unread |= self.once && tails.iter().any(Tail::is_blocked);
+        let mut feeds = self.feeds.take();
+        let drained = async {
+            while feeds.join_next().await.is_some() {}
+            self.drain().await;
+        };
         tokio::select! {
-            () = self.drain() => {}
-            () = self.given_up(deadline) => {}
+            () = drained => {}
+            () = self.given_up(patience) => {}
+            () = stop.over() => {}
         }
+        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
+        let rest = async { while feeds.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, rest).await);
         // What was on its way goes back to the queues.
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         let deliveries = self.deliveries.get_mut();
         deliveries.abort_all();
         while deliveries.join_next().await.is_some() {}
+        feeds.shutdown().await;
+        let mut left = Left { unread, ..Left::default() };
         for outlet in self.outlets.iter() {
-            outlet.queue.spill_all().await;
+            left.waiting += outlet.keep_rest().await.records;
         }
+        self.say_lost();
         for tail in &mut tails {
             if let Err(error) = tail.save().await {
                 say!(
@@ -306,13 +339,39 @@ impl Generation {
             }
         }
         show(&self, &self.status);
-        self.left()
+        self.left(left)
+    }
+
+    /// Texts and records that nobody can read again, and that were not delivered to every sink or
+    /// kept: so many since the role began.
+    pub(super) fn lost(&self) -> u64 {
+        let feeds = self.lanes.iter().filter_map(|running| running.feed.as_ref());
+        self.lost_before + feeds.map(FeedBoard::lost).sum::<u64>()
+    }
+
+    /// What of each source is nowhere any more.
+    fn say_lost(&self) {
+        for running in &self.lanes {
+            let lost = running.feed.as_ref().map_or(0, FeedBoard::lost);
+            if lost > 0 {
+                let source = &running.lane.source.name;
+                say!(
+                    Error,
+                    "records are lost: not every sink took them in time, no disk buffer had room, \
+                     and they cannot be read again",
+                    source = source,
+                    records = lost
+                );
+            }
+        }
     }
 
     /// Closes the queues and waits until the sinks have everything.
     async fn drain(&self) {
+        // At the same time: one that has no room must not keep the others from their rest.
         for outlet in self.outlets.iter() {
-            outlet.close().await;
+            let outlet = outlet.clone();
+            self.deliveries.borrow_mut().spawn_local(async move { outlet.close().await });
         }
         let mut deliveries = self.deliveries.take();
         let mut beat = interval(SHOWN_EVERY);
@@ -324,11 +383,17 @@ impl Generation {
         }
     }
 
-    /// The deadline has come; without one: nothing arrives any more.
-    async fn given_up(&self, deadline: Option<Instant>) {
-        if let Some(deadline) = deadline {
-            return sleep_until(deadline.into()).await;
+    /// Waits until patience has come to its end.
+    async fn given_up(&self, patience: Patience) {
+        match patience {
+            Patience::UntilTold => std::future::pending().await,
+            Patience::For(time) => sleep(time).await,
+            Patience::WhileSomethingArrives => self.stalled().await,
         }
+    }
+
+    /// Waits until nothing arrives any more.
+    async fn stalled(&self) {
         let arrived = || {
             let statuses = self.outlets.iter().map(|outlet| outlet.deliverer.status());
             statuses.map(|status| status.delivered_records + status.rejected_records).sum::<u64>()
@@ -342,18 +407,19 @@ impl Generation {
         }
     }
 
-    fn left(&self) -> Option<Left> {
-        let mut left = Left::default();
+    /// All that was not delivered, of which this is known already.
+    fn left(&self, mut left: Left) -> Option<Left> {
         for outlet in self.outlets.iter() {
             let queue = outlet.queue.status();
             let delivery = outlet.deliverer.status();
-            left.waiting += queue.memory.records + queue.in_hand.records;
             left.on_disk += queue.disk.records;
             left.rejected += delivery.rejected_records;
             left.dropped += queue.dropped.records;
             left.trouble = left.trouble.or(delivery.last_error);
         }
+        let feeds = self.lanes.iter().filter_map(|lane| lane.feed.as_ref());
+        left.dropped += feeds.map(|feed| feed.status().dropped_records).sum::<u64>();
         let records = left.waiting + left.on_disk + left.rejected + left.dropped;
-        (records > 0).then_some(left)
+        (records > 0 || left.unread).then_some(left)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,13 @@ use super::outlet::{Outlet, Outlets, Reading};
 use crate::assemble::{Assembled, Assembler, Assembly};
 use crate::encode::{Facts, Origin};
 use crate::enrich;
-use crate::lines::{Framer, Line};
+use crate::lines::{Framer, LeftOut, Line};
 use crate::parse::Parser;
 use crate::receipt::{Ledger, Receipt};
 use crate::record::{Record, Stream, Trace, Value};
 use crate::redact::Redactor;
 use crate::source::{Otlp, Text, Texts};
-use crate::steps::{Circumstances, Outcome, Steps};
+use crate::steps::{Circumstances, Outcome, StepCount, Steps};
 use crate::tail::Seed;
 
 /// One source, on its way to the sinks.
@@ -47,6 +48,7 @@ pub(crate) struct Counts {
     pub(crate) unparsed: Cell<u64>,
     pub(crate) repaired: Cell<u64>,
     pub(crate) redacted: Cell<u64>,
+    pub(crate) left_out: Cell<LeftOut>,
 }
 
 /// One stream of a source: a file between two rotations, a connection, an output of the app.
@@ -71,11 +73,18 @@ pub(crate) struct Context<'a> {
     /// The request that the app was serving while it wrote them, if it was the only one.
     pub(crate) trace: Option<Trace>,
     /// Who sent them.
-    pub(crate) peer: Option<&'a str>,
+    pub(crate) peer: Option<&'a Peer>,
 }
 
-/// The attribute that says who sent a record, as OpenTelemetry names it.
-const PEER: &str = "network.peer.address";
+/// Who sent a record, as attributes that OpenTelemetry names.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    address: String,
+    port: String,
+}
+
+const PEER_ADDRESS: &str = "network.peer.address";
+const PEER_PORT: &str = "network.peer.port";
 
 /// What the lines of a block have in common.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +159,8 @@ impl Lane {
             self.line(&mut intake.assembler, line, piece.clone(), shared);
         }
         piece.done();
+        self.note_left_out(intake.framer.take_left_out());
+        self.note_left_out(intake.assembler.take_left_out());
     }
 
     /// The stream has ended: what is unfinished is complete.
@@ -163,6 +174,8 @@ impl Lane {
         piece.done();
         let each = &mut |text: Assembled<'_, Receipt>| self.record(text, shared);
         intake.assembler.flush(reading.now, each);
+        self.note_left_out(intake.framer.take_left_out());
+        self.note_left_out(intake.assembler.take_left_out());
     }
 
     /// Gives what has waited long enough for its next line.
@@ -194,6 +207,8 @@ impl Lane {
             let line = Line { bytes, start, end: start.saturating_add(1), truncated };
             self.line(&mut joint.assembler, line, receipt.clone(), shared);
         }
+        self.note_left_out(texts.left_out());
+        self.note_left_out(joint.assembler.take_left_out());
     }
 
     /// Takes records that came structured, the first of which has this number in its stream.
@@ -289,6 +304,17 @@ impl Lane {
         add(redacted, usize::from(marks.redacted));
     }
 
+    fn note_left_out(&self, left_out: LeftOut) {
+        let mut sum = self.counts.left_out.get();
+        sum += left_out;
+        self.counts.left_out.set(sum);
+    }
+
+    /// What each step of the source has done so far.
+    pub(crate) fn steps(&self) -> Vec<StepCount> {
+        self.steps.counts().collect()
+    }
+
     /// Moves full batches to the queues; waits where there is no room and this source can wait.
     pub(crate) async fn hand_on(&self) {
         let outlets: SmallVec<[_; 4]> =
@@ -313,12 +339,38 @@ impl Joint {
     }
 }
 
-fn add_peer<'a>(context: Context<'a>, record: &mut Record<'a>) {
-    if let Some(peer) = context.peer {
-        record.attributes.push((Cow::Borrowed(PEER), Value::Text(Cow::Borrowed(peer))));
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        // A socket of both families has addresses of IPv4 as those of IPv6.
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        Self { address: ip.to_string(), port: port.to_string() }
     }
+}
+
+fn add_peer<'a>(context: Context<'a>, record: &mut Record<'a>) {
+    let Some(Peer { address, port }) = context.peer else { return };
+    let address = Value::Text(Cow::Borrowed(address.as_str()));
+    record.attributes.push((Cow::Borrowed(PEER_ADDRESS), address));
+    record.attributes.push((Cow::Borrowed(PEER_PORT), Value::Json(Cow::Borrowed(port))));
 }
 
 fn add(counter: &Cell<u64>, by: usize) {
     counter.set(counter.get().wrapping_add(u64::try_from(by).unwrap_or(0)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv4_is_written_as_one_whatever_socket_it_came_to() {
+        for (address, ip, port) in [
+            ("192.0.2.7:514", "192.0.2.7", "514"),
+            ("[::ffff:192.0.2.7]:514", "192.0.2.7", "514"),
+            ("[2001:db8::1]:6514", "2001:db8::1", "6514"),
+        ] {
+            let peer = Peer::from(address.parse::<SocketAddr>().unwrap());
+            assert_eq!((&*peer.address, &*peer.port), (ip, port), "{address}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use crate::queue::{Plan, Queue, Taken};
 use crate::receipt::Receipt;
 use crate::record::Record;
 use crate::sink::{Sink, SinkError};
+use crate::tally::Tally;
 
 /// Where the disk buffers are, below the state folder.
 const BUFFERS: &str = "buffer";
@@ -36,6 +37,9 @@ pub(crate) struct Outlet {
     /// Something was added to an empty batcher.
     begun: Notify,
     handing_on: tokio::sync::Mutex<()>,
+    /// Nobody waits for room any more.
+    over: Cell<bool>,
+    ending: Notify,
     /// Records that it was given.
     pub(crate) taken: Cell<u64>,
 }
@@ -95,6 +99,8 @@ impl Outlet {
             settings: settings.clone(),
             begun: Notify::new(),
             handing_on: tokio::sync::Mutex::new(()),
+            over: Cell::new(false),
+            ending: Notify::new(),
             taken: Cell::new(0),
         })
     }
@@ -136,14 +142,46 @@ impl Outlet {
     }
 
     /// Moves full batches into the queue; waits where there is no room and the source can wait.
+    /// Dropped, it has lost nothing.
     pub(crate) async fn hand_on(&self) {
         // One after the other, so that batches keep their order.
         let _turn = self.handing_on.lock().await;
         loop {
+            let (room, ending) = (self.queue.room(), self.ending.notified());
             let closed = self.batcher.borrow_mut().closed();
             let Some((batch, full)) = closed else { return };
-            self.queue.push(batch, full).await;
+            let Some(batch) = self.queue.try_push(batch, full) else { continue };
+            self.batcher.borrow_mut().put_back(batch, full);
+            if self.over.get() {
+                return;
+            }
+            tokio::select! {
+                () = room => {}
+                () = ending => return,
+            }
         }
+    }
+
+    /// Whoever waits for room goes on, and nobody waits any more.
+    pub(crate) fn stop_waiting(&self) {
+        self.over.set(true);
+        self.ending.notify_waiters();
+    }
+
+    /// At the end, when nobody delivers any more: keeps on the disk what was not taken. Returns what
+    /// could not be kept; only a source that can reads it again.
+    pub(crate) async fn keep_rest(&self) -> Tally {
+        let mut left = self.queue.spill_all().await;
+        self.batcher.borrow_mut().close_all();
+        loop {
+            let closed = self.batcher.borrow_mut().closed();
+            let Some((batch, full)) = closed else { break };
+            if let Some(batch) = self.queue.try_push(batch, full) {
+                left += Tally::from(&batch);
+            }
+        }
+        left += self.queue.spill_all().await;
+        left
     }
 
     /// Closes batches that are old enough, for as long as the sink is there.

@@ -1,6 +1,9 @@
 //! How a generation stands, for everybody who asks.
 
+use pillion_runtime::say;
+
 use super::Moment;
+use super::feeds::FeedBoard;
 use super::generation::{Generation, Running};
 use super::outlet::Outlet;
 use crate::deliver::CircuitState;
@@ -10,12 +13,41 @@ use crate::status::{FileStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 /// Shows how it stands.
 pub(super) fn show(generation: &Generation, board: &StatusBoard) {
     let now = Moment::now().unix;
-    board.show(Status {
+    let status = Status {
         memory_used: generation.budget.used(),
         memory_limit: generation.budget.limit(),
         sources: generation.lanes.iter().map(source).collect(),
+        lost: generation.lost(),
         sinks: generation.outlets.iter().map(|outlet| sink(outlet, now)).collect(),
-    });
+    };
+    complain(&board.current(), &status);
+    board.show(status);
+}
+
+/// Says aloud that more was dropped than the last time.
+fn complain(before: &Status, now: &Status) {
+    for source in &now.sources {
+        let known = before.sources.iter().find(|known| known.name == source.name);
+        if source.refused > known.map_or(0, |known| known.refused) {
+            say!(
+                Warn,
+                "log records were dropped as they came: there was no room",
+                source = source.name,
+                records_so_far = source.refused
+            );
+        }
+    }
+    for sink in &now.sinks {
+        let known = before.sinks.iter().find(|known| known.name == sink.name);
+        if sink.dropped > known.map_or(0, |known| known.dropped) {
+            say!(
+                Warn,
+                "log records that waited were dropped: there was no room",
+                sink = sink.name,
+                records_so_far = sink.dropped
+            );
+        }
+    }
 }
 
 fn source(running: &Running) -> SourceStatus {
@@ -29,6 +61,9 @@ fn source(running: &Running) -> SourceStatus {
         unparsed: counts.unparsed.get(),
         repaired: counts.repaired.get(),
         redacted: counts.redacted.get(),
+        cut_bytes: counts.left_out.get().cut,
+        nul_bytes: counts.left_out.get().hole,
+        steps: running.lane.steps(),
         ..SourceStatus::default()
     };
     if let Some(files) = &running.files {
@@ -40,7 +75,7 @@ fn source(running: &Running) -> SourceStatus {
         let lag: u64 = files.files.iter().map(|file| file.lag).sum();
         status.lag_bytes = lag + files.others_lag;
     }
-    if let Some(feed) = running.feed.as_ref().map(|feed| feed.get()) {
+    if let Some(feed) = running.feed.as_ref().map(FeedBoard::status) {
         status.refused = feed.dropped_records;
         status.refused_bytes = feed.dropped_bytes;
         status.kernel_dropped = feed.kernel_dropped;

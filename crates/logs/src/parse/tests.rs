@@ -110,7 +110,7 @@ fn what_does_not_parse_is_kept_as_it_is_and_marked() {
 
 /// The expression sees the field that needs it, not the whole line.
 #[test]
-fn complaint_20_an_expression_runs_on_the_message_only() {
+fn an_expression_runs_on_the_message_only() {
     let formats = vec![Format::Json, regex("^(?<word>\\w+)")];
     assert_eq!(
         parsed(formats, r#"{"x":"y","msg":"one two"}"#),

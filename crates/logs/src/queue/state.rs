@@ -255,10 +255,14 @@ impl State {
 
     /// Writes everything to the disk that is not there; returns what could not be written.
     pub(super) fn spill_all(&mut self, spares: &Spares) -> Tally {
-        let back = std::mem::take(&mut self.back).into_values();
-        let all: Vec<Waiting> = back.chain(std::mem::take(&mut self.memory)).collect();
+        let back = std::mem::take(&mut self.back).into_iter();
+        let is_on_disk = |(_, waiting): &(u64, Waiting)| waiting.origin == Origin::Disk;
+        let (on_disk, back): (BTreeMap<_, _>, BTreeMap<_, _>) = back.partition(is_on_disk);
+        self.back = on_disk;
+        let all: Vec<Waiting> =
+            back.into_values().chain(std::mem::take(&mut self.memory)).collect();
         let mut left = Tally::default();
-        for waiting in all.into_iter().filter(|waiting| waiting.origin != Origin::Disk) {
+        for waiting in all {
             self.release(&waiting);
             if let Some(waiting) = self.keep(waiting, spares) {
                 left += Tally::from(&waiting.batch);

@@ -49,6 +49,18 @@ fn on_disk(batches: usize, folder: &Path, disk: u64, sync: Sync) -> Queue {
     Queue::open(Plan { disk, ..plan(batches) })
 }
 
+impl Queue {
+    /// Adds a batch, and waits where it has to.
+    async fn push(&self, mut batch: Batch, full: FullPolicy) {
+        loop {
+            let room = self.room();
+            let Some(back) = self.try_push(batch, full) else { return };
+            batch = back;
+            room.await;
+        }
+    }
+}
+
 async fn push(queue: &Queue, ids: impl IntoIterator<Item = u64>) {
     for id in ids {
         queue.push(batch(id), BLOCK).await;

@@ -43,6 +43,15 @@ fn a_delivered_secret_is_not_in_a_line_whatever_its_form() {
     }
 }
 
+/// A search that begins anew at each place where a secret might begin would take hours for this.
+#[test]
+fn a_hostile_line_costs_no_more_than_its_length() {
+    let secret = format!("{}b", "a".repeat(10_000));
+    let redactor = redactor(&[&secret]);
+    let line = "a".repeat(8 << 20);
+    assert!(!redactor.text(Cow::Borrowed(&line)).1);
+}
+
 #[test]
 fn a_secret_is_found_at_every_place_whatever_its_length() {
     for length in SHORTEST..20 {

@@ -127,12 +127,12 @@ mod tests {
         for compression in [Compression::Gzip, Compression::Zstd] {
             let mut compressor = Compressor::new(compression).unwrap().unwrap();
             for parts in [
-                &[noise.clone(), empty.clone(), text.clone()][..],
-                &[empty.clone()],
-                &[letter.clone()],
-                &[text.clone()],
+                vec![noise.clone(), empty.clone(), text.clone()],
+                vec![empty.clone()],
+                vec![letter.clone()],
+                vec![text.clone()],
             ] {
-                let out = compressor.pack(parts).unwrap();
+                let out = compressor.pack(&parts).unwrap();
                 assert!(unpacked(compression, &out) == parts.concat(), "{compression:?}");
             }
         }

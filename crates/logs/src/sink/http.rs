@@ -108,7 +108,11 @@ impl Server {
 
     fn request(&self, message: &Message<'_>) -> Result<Request<Body>, Trouble> {
         let local = |error: &dyn fmt::Display| Trouble::new(Cause::Local, error.to_string());
-        let mut request = Request::post(message.path).header(CONTENT_TYPE, message.content_type);
+        let mut request = Request::post(message.path);
+        // Some receivers take the same lines under another name alone.
+        if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, message.content_type);
+        }
         let body = match &mut *self.compressor.borrow_mut() {
             Some(compressor) => {
                 request = request.header(CONTENT_ENCODING, compressor.coding());
@@ -156,7 +160,8 @@ fn value(credential: &Credential) -> Result<HeaderValue, Trouble> {
     Ok(value)
 }
 
-fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
+/// The first line of a file with a credential.
+pub(super) fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
     let unreadable = |error: io::Error| {
         Trouble::new(Cause::Credentials, format!("cannot read {}: {error}", path.display()))
     };

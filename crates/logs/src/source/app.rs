@@ -190,7 +190,7 @@ impl Output {
     }
 
     fn give(&self, texts: Texts, trace: Option<Trace>) {
-        self.feed.give_or_drop(Content::Texts(texts), self.full, &None, trace);
+        self.feed.give_or_drop(Content::Texts(texts), self.full, None, trace);
         if let Some(screen) = &self.copy.screen {
             self.feed.intake().note(|status| status.terminal_dropped = screen.dropped());
         }

@@ -1,9 +1,9 @@
 //! Datagrams: each is a text.
 
 use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use pillion_runtime::say;
@@ -59,7 +59,7 @@ pub(super) async fn read(socket: Datagrams, intake: Rc<Intake>) {
             }
         }
         while let Some((texts, peer)) = gathered.take(&intake) {
-            feed.give(texts, &peer).await;
+            feed.give(texts, peer).await;
         }
     }
 }
@@ -102,18 +102,19 @@ impl Gathered {
             }
         }
         let (length, cut) = (message.bytes, message.flags.contains(MsgFlags::MSG_TRUNC));
-        let ip = message.address.and_then(|address| {
-            let v4 = address.as_sockaddr_in().map(ToString::to_string);
-            v4.or_else(|| address.as_sockaddr_in6().map(ToString::to_string))
+        let peer = message.address.and_then(|address| {
+            let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
         });
         let text = block.get(..length).unwrap_or_default();
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        let peer = ip.map(Arc::from);
         let is_other = !self.texts.is_empty() && peer != self.peer;
         let mut one = Texts::default();
         let texts = if is_other { &mut one } else { &mut self.texts };
         if cut {
-            texts.push_cut(text.get(..limit).unwrap_or(text), true);
+            // How much the kernel cut is not known: a byte at least.
+            let kept = text.get(..limit).unwrap_or(text);
+            texts.push_cut(kept, text.len() - kept.len() + 1);
         } else {
             texts.push(text, limit);
         }

@@ -24,8 +24,8 @@ use tokio::time::timeout;
 
 use super::body::{self, Refusal};
 use super::intake::{Content, Feed, Intake};
+use super::stream::TextFramer;
 use super::{Framing, Peer, Texts, otlp};
-use crate::lines::Framer;
 use crate::tokens::Tokens;
 
 /// From a connection's beginning, or the end of a response, to the next head: also how long a
@@ -70,8 +70,8 @@ where
     let io = TokioIo::new(join(Cursor::new(first).chain(reader), writer));
     let inner = intake.clone();
     let service = service_fn(move |request| {
-        let (intake, peer) = (inner.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(answer(request, protocol, &intake, &peer).await) }
+        let intake = inner.clone();
+        async move { Ok::<_, Infallible>(answer(request, protocol, &intake, peer).await) }
     });
     // A client that breaks off, or sends garbage, got its answer from hyper.
     if is_h2 {
@@ -118,7 +118,7 @@ async fn answer(
     request: Request<Incoming>,
     protocol: ListenProtocol,
     intake: &Rc<Intake>,
-    peer: &Peer,
+    peer: Peer,
 ) -> Answer {
     if protocol == ListenProtocol::Otlp {
         return otlp::answer(request, intake, peer).await;
@@ -132,7 +132,7 @@ async fn answer(
 async fn accept(
     request: Request<Incoming>,
     intake: &Rc<Intake>,
-    peer: &Peer,
+    peer: Peer,
 ) -> Result<(), Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::Method);
@@ -181,14 +181,9 @@ fn texts(media_type: &str, bytes: &[u8], framing: Framing) -> Result<Texts, Refu
         None if is_json => return Err(Refusal::Bad("the body is no UTF-8".to_owned())),
         Some(_) | None => {}
     }
-    let mut framer = Framer::new(framing.encoding, framing.line_bytes, 0);
-    let mut lines = framer.lines(bytes);
-    while let Some(line) = lines.next() {
-        texts.push_cut(line.bytes, line.truncated);
-    }
-    if let Some(line) = framer.flush() {
-        texts.push_cut(line.bytes, line.truncated);
-    }
+    let mut framer = TextFramer::lines(framing);
+    framer.take(bytes, &mut texts);
+    framer.flush(&mut texts);
     Ok(texts)
 }
 

@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pillion_model::logs::{DropPolicy, FullPolicy, Listen};
@@ -50,8 +50,8 @@ pub struct Chunk {
     pub charge: Charge,
     /// When it was read.
     pub observed: UnixNanos,
-    /// Who sent it: the address of a TCP connection or of a datagram.
-    pub peer: Option<Arc<str>>,
+    /// Who sent it: the other end of a TCP connection, or the sender of a datagram.
+    pub peer: Option<SocketAddr>,
     /// Which output of the app it was written to.
     pub output: Option<Stream>,
     /// The request that the app was serving, if it was the only one. What a text itself says counts
@@ -109,6 +109,8 @@ pub(super) struct Intake {
     closed: Cell<bool>,
     close: Notify,
     status: Cell<Status>,
+    /// Texts or records of pieces whose receipts were not all given back.
+    pub(super) lost: Rc<Cell<u64>>,
     /// Where reads go to.
     block: RefCell<Vec<u8>>,
 }
@@ -158,6 +160,7 @@ impl Intake {
             closed: Cell::new(false),
             close: Notify::new(),
             status: Cell::default(),
+            lost: Rc::default(),
             block: RefCell::default(),
         }
     }
@@ -311,7 +314,8 @@ impl Feed {
         let stream = StreamId(intake.streams.get());
         intake.streams.set(stream.0 + 1);
         intake.open.set(intake.open.get() + 1);
-        let (intake, ledger, given) = (intake.clone(), Ledger::new(0), Cell::new(0));
+        let (intake, given) = (intake.clone(), Cell::new(0));
+        let ledger = Ledger::read_once(intake.lost.clone());
         Self { intake, stream, ledger, given, output }
     }
 
@@ -320,7 +324,7 @@ impl Feed {
     }
 
     /// Hands texts on; where there is no room, it waits or drops, as configured.
-    pub(super) async fn give(&self, texts: Texts, peer: &Peer) -> Given {
+    pub(super) async fn give(&self, texts: Texts, peer: Peer) -> Given {
         if texts.is_empty() {
             return Given::Taken;
         }
@@ -337,7 +341,7 @@ impl Feed {
 
     /// Hands on what the sender can send again; where there is no room, it is told to, or all is
     /// dropped, as configured.
-    pub(super) fn try_give(&self, content: Content, peer: &Peer) -> Result<Given, NoRoom> {
+    pub(super) fn try_give(&self, content: Content, peer: Peer) -> Result<Given, NoRoom> {
         match self.intake.full() {
             FullPolicy::Block => {
                 let Some(charge) = self.intake.budget.try_take(content.held()) else {
@@ -355,7 +359,7 @@ impl Feed {
         &self,
         content: Content,
         policy: DropPolicy,
-        peer: &Peer,
+        peer: Peer,
         trace: Option<Trace>,
     ) -> Given {
         if content.len() == 0 {
@@ -369,7 +373,7 @@ impl Feed {
         Given::Taken
     }
 
-    fn hand_on(&self, content: Content, charge: Charge, peer: &Peer, trace: Option<Trace>) {
+    fn hand_on(&self, content: Content, charge: Charge, peer: Peer, trace: Option<Trace>) {
         let first = self.given.get();
         self.given.set(first + content.len());
         self.intake.note(|status| {
@@ -383,7 +387,7 @@ impl Feed {
             content,
             charge,
             observed: unix_nanos(),
-            peer: peer.clone(),
+            peer,
             output: self.output,
             trace,
         })));

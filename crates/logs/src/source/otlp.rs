@@ -179,7 +179,7 @@ fn as_json(value: &AnyValue) -> Json {
 }
 
 /// Answers a request over HTTP or gRPC.
-pub(super) async fn answer(request: Request<Incoming>, intake: &Rc<Intake>, peer: &Peer) -> Answer {
+pub(super) async fn answer(request: Request<Incoming>, intake: &Rc<Intake>, peer: Peer) -> Answer {
     let kind = media_type(request.headers()).to_owned();
     if kind.starts_with(GRPC) {
         return match accept_grpc(request, intake, peer).await {
@@ -222,7 +222,7 @@ async fn accept_http(
     request: Request<Incoming>,
     kind: &str,
     intake: &Rc<Intake>,
-    peer: &Peer,
+    peer: Peer,
 ) -> Result<Response, Refusal> {
     if request.uri().path() != HTTP_PATH {
         return Err(Refusal::NotFound);
@@ -246,7 +246,7 @@ async fn accept_http(
 async fn accept_grpc(
     request: Request<Incoming>,
     intake: &Rc<Intake>,
-    peer: &Peer,
+    peer: Peer,
 ) -> Result<Response, Refusal> {
     if request.uri().path() != GRPC_PATH {
         return Err(Refusal::NotFound);
@@ -272,7 +272,7 @@ fn decode(bytes: &[u8]) -> Result<Logs, Refusal> {
 
 /// Hands the records on. What was dropped for want of room, as configured, is told as rejected: it
 /// is not to be sent again.
-fn give(logs: Otlp, intake: &Rc<Intake>, peer: &Peer) -> Result<Response, Refusal> {
+fn give(logs: Otlp, intake: &Rc<Intake>, peer: Peer) -> Result<Response, Refusal> {
     let records = logs.len();
     if records == 0 {
         return Ok(Response::default());

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_model::logs::ListenProtocol;
@@ -73,13 +72,13 @@ async fn serve(socket: Socket, peer: Peer, protocol: ListenProtocol, intake: Rc<
         | ListenProtocol::SyslogUdp => {
             let framing = intake.framing();
             let framer = TextFramer::new(protocol, framing);
-            read(&socket, framer, &Feed::new(&intake, None), &peer).await;
+            read(&socket, framer, &Feed::new(&intake, None), peer).await;
         }
     }
 }
 
 /// Reads texts until the connection or the intake ends.
-async fn read(socket: &Socket, mut framer: TextFramer, feed: &Feed, peer: &Peer) {
+async fn read(socket: &Socket, mut framer: TextFramer, feed: &Feed, peer: Peer) {
     let mut last_reads: Option<u32> = None;
     while last_reads != Some(0) {
         match &mut last_reads {
@@ -121,7 +120,7 @@ impl Listener {
                 let keepalive =
                     TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
                 SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-                Ok((Socket::Tcp(socket), Some(Arc::from(peer.to_string()))))
+                Ok((Socket::Tcp(socket), Some(peer)))
             }
             Self::Unix(listener, _) => {
                 let (socket, _) = listener.accept().await?;
@@ -181,7 +180,10 @@ impl TextFramer {
             Self::Lines(framer) => {
                 let mut lines = framer.lines(block);
                 while let Some(line) = lines.next() {
-                    texts.push_cut(line.bytes, line.truncated);
+                    texts.push_kept(line.bytes, line.truncated);
+                }
+                if !texts.is_empty() {
+                    texts.leave_out(framer.take_left_out());
                 }
             }
             Self::Syslog(framer) => framer.take(block, texts),
@@ -192,8 +194,9 @@ impl TextFramer {
         match self {
             Self::Lines(framer) => {
                 if let Some(line) = framer.flush() {
-                    texts.push_cut(line.bytes, line.truncated);
+                    texts.push_kept(line.bytes, line.truncated);
                 }
+                texts.leave_out(framer.take_left_out());
             }
             Self::Syslog(framer) => framer.flush(texts),
         }

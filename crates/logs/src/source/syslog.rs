@@ -12,8 +12,8 @@ pub(super) struct SyslogFramer {
     limit: usize,
     state: State,
     rest: Vec<u8>,
-    /// Whether the message that is held was cut.
-    cut: bool,
+    /// Bytes of the message that are not held.
+    cut: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum State {
 impl SyslogFramer {
     /// Of messages longer than `limit` bytes the rest is skipped.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, state: State::Between, rest: Vec::new(), cut: false }
+        Self { limit, state: State::Between, rest: Vec::new(), cut: 0 }
     }
 
     /// Takes the bytes that follow, and adds the messages that end in them.
@@ -109,14 +109,16 @@ impl SyslogFramer {
     fn keep(&mut self, part: &[u8]) {
         // One more for the line end.
         let room = (self.limit + 1).saturating_sub(self.rest.len());
-        self.rest.extend_from_slice(part.get(..room).unwrap_or(part));
-        self.cut |= part.len() > room;
+        let kept = part.get(..room).unwrap_or(part);
+        self.rest.extend_from_slice(kept);
+        self.cut += part.len() - kept.len();
     }
 
     fn complete(&mut self, texts: &mut Texts) {
-        if std::mem::take(&mut self.cut) {
+        let cut = std::mem::take(&mut self.cut);
+        if cut > 0 {
             let kept = self.rest.get(..self.limit).unwrap_or(&self.rest);
-            texts.push_cut(kept, true);
+            texts.push_cut(kept, cut + self.rest.len() - kept.len());
         } else {
             texts.push(&self.rest, self.limit);
         }

@@ -1,10 +1,13 @@
 //! Texts one after another in one piece of memory.
 
+use crate::lines::LeftOut;
+
 /// Whole texts, in the encoding of their source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     bytes: Vec<u8>,
     ends: Vec<End>,
+    left_out: LeftOut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +58,33 @@ impl Texts {
         self.bytes.len()
     }
 
+    /// What was left out of them, or in front of them.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// Takes note of what was left out.
+    pub(super) fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out += left_out;
+    }
+
     /// Adds one, without the line end that it may end with, and cut where it is longer than `limit`.
     pub(super) fn push(&mut self, text: &[u8], limit: usize) {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let cut = text.get(..limit);
-        self.push_cut(cut.unwrap_or(text), text.len() > limit);
+        let kept = text.get(..limit).unwrap_or(text);
+        self.push_cut(kept, text.len() - kept.len());
+    }
+
+    /// Adds one of which so many bytes were cut.
+    pub(super) fn push_cut(&mut self, text: &[u8], cut: usize) {
+        self.leave_out(LeftOut { cut: u64::try_from(cut).unwrap_or(u64::MAX), hole: 0 });
+        self.push_kept(text, cut > 0);
     }
 
     /// Adds one that has been cut already where that was needed.
-    pub(super) fn push_cut(&mut self, text: &[u8], truncated: bool) {
+    pub(super) fn push_kept(&mut self, text: &[u8], truncated: bool) {
         self.bytes.extend_from_slice(text);
         self.ends.push(End { at: self.bytes.len(), truncated });
     }

@@ -33,6 +33,14 @@ metrics! {
         "Records that were made of what was read.";
     FILTERED: Counter "pillion_logs_filtered" [""] SOURCE,
         "Records that a step left out.";
+    STEPS: Counter "pillion_logs_step_records" [""] &["source", "step", "action"],
+        "Records that a step dropped or changed, by its place in `steps` (from 0) and its word.";
+    LEFT_OUT: Counter "pillion_logs_left_out_bytes" ["bytes"] &["source", "part"],
+        "Bytes that no record has: what lines have beyond their limit (`cut`), and NUL bytes, as \
+         truncation leaves them in files (`nul`).";
+    LOST: Counter "pillion_logs_lost" [""] &[],
+        "Records of the app and the network that not every sink had taken when a reload ended their \
+         delivery, and that no disk buffer had room for; at most so many.";
     MARKED: Counter "pillion_logs_marked" [""] &["source", "mark"],
         "Records that were cut, repaired, redacted, or that do not follow their format.";
     FILE_LAG: Gauge "pillion_logs_file_lag_bytes" ["bytes"] &["source", "path"],
@@ -86,6 +94,7 @@ pub(super) fn put(status: &Status, samples: &mut Samples) {
     }
     samples.put(&MEMORY, &[], status.memory_used as f64);
     samples.put(&MEMORY_LIMIT, &[], status.memory_limit as f64);
+    samples.put(&LOST, &[], status.lost as f64);
     status.sources.iter().for_each(|source| put_source(source, samples));
     status.sinks.iter().for_each(|sink| put_sink(sink, samples));
 }
@@ -111,6 +120,12 @@ fn put_source(source: &SourceStatus, samples: &mut Samples) {
         ("redacted", source.redacted),
     ] {
         samples.put(&MARKED, &[name, mark], number as f64);
+    }
+    for (part, bytes) in [("cut", source.cut_bytes), ("nul", source.nul_bytes)] {
+        samples.put(&LEFT_OUT, &[name, part], bytes as f64);
+    }
+    for (index, count) in source.steps.iter().enumerate() {
+        samples.put(&STEPS, &[name, &index.to_string(), count.step], count.records as f64);
     }
     for file in &source.files {
         samples.put(&FILE_LAG, &[name, &file.path], file.lag_bytes as f64);

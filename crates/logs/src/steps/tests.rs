@@ -26,6 +26,10 @@ fn run<'a>(steps: &'a Steps, record: &mut Record<'a>) -> Outcome {
     steps.run(record, Circumstances { source: "app", now: Instant::now(), chance: 0 })
 }
 
+fn counts(steps: &Steps) -> Vec<(&'static str, u64)> {
+    steps.counts().map(|count| (count.step, count.records)).collect()
+}
+
 #[test]
 fn steps_follow_each_other_and_count_what_they_drop() {
     let steps = Steps::new(&[
@@ -41,7 +45,7 @@ fn steps_follow_each_other_and_count_what_they_drop() {
     ] {
         assert_eq!(run(&steps, &mut record(line)), expected, "{line}");
     }
-    assert_eq!(steps.counts().collect::<Vec<_>>(), [("drop", 1), ("keep", 2)]);
+    assert_eq!(counts(&steps), [("drop", 1), ("keep", 2)]);
 }
 
 #[test]
@@ -85,26 +89,34 @@ fn records_are_limited_by_a_field() {
     assert!(at("x", "b", 0));
     assert!(at("y", "a", 0));
     assert!(at("x", "a", 1));
-    assert_eq!(steps.counts().collect::<Vec<_>>(), [("rate_limit", 1)]);
+    assert_eq!(counts(&steps), [("rate_limit", 1)]);
 }
 
 #[test]
 fn attributes_are_set_removed_and_renamed() {
-    let set = Step::Set { name: "env".into(), value: "prod".into() };
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(one, other)| ((*one).into(), (*other).into())).collect()
+    };
+    let set = Step::Set(pairs(&[("env", "prod")]));
+    let set_both = Step::Set(pairs(&[("env", "prod"), ("team", "shop")]));
     let remove = Step::Remove(vec!["a".into(), "b".into()]);
-    let rename = Step::Rename { from: "msg".into(), to: "text".into() };
+    let rename = Step::Rename(pairs(&[("msg", "text")]));
+    let rename_both = Step::Rename(pairs(&[("msg", "text"), ("lvl", "level")]));
     for (step, before, after, count) in [
         (&set, vec![("x", "1")], vec![("x", "1"), ("env", "prod")], 1),
         (&set, vec![("env", "test"), ("x", "1")], vec![("env", "prod"), ("x", "1")], 1),
+        (&set_both, vec![("team", "old")], vec![("team", "shop"), ("env", "prod")], 1),
         (&remove, vec![("a", "1"), ("x", "1"), ("a", "2")], vec![("x", "1")], 1),
         (&remove, vec![("x", "1")], vec![("x", "1")], 0),
         (&rename, vec![("text", "old"), ("msg", "new")], vec![("text", "new")], 1),
         (&rename, vec![("text", "old")], vec![("text", "old")], 0),
+        (&rename_both, vec![("msg", "a"), ("lvl", "b")], vec![("text", "a"), ("level", "b")], 1),
+        (&rename_both, vec![("lvl", "b")], vec![("level", "b")], 1),
     ] {
         let steps = Steps::new(std::slice::from_ref(step)).unwrap();
         let mut record = with_attributes(&before);
         assert_eq!(run(&steps, &mut record), Outcome::Kept);
         assert_eq!(record, with_attributes(&after));
-        assert_eq!(steps.counts().map(|(_, acted)| acted).sum::<u64>(), count);
+        assert_eq!(counts(&steps).iter().map(|(_, acted)| acted).sum::<u64>(), count);
     }
 }

@@ -82,6 +82,11 @@ impl Globs {
         self.exclude.is_match(path)
     }
 
+    /// Whether one of the globs is this path, and no pattern.
+    pub(super) fn name(&self, path: &Path) -> bool {
+        self.ways.iter().any(|way| literal(way).is_some_and(|named| named == path))
+    }
+
     /// What lies in a folder and is not meant, but has a name that rotation gives to what is.
     pub(super) fn rotated(&self, folder: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
@@ -151,6 +156,16 @@ impl Globs {
             }
         }
     }
+}
+
+/// The one path that a way leads to, if it has no pattern.
+fn literal(way: &[Step]) -> Option<PathBuf> {
+    let names = way.iter().map(|step| match step {
+        Step::Name(name) => Some(name),
+        Step::Like(_) | Step::Deep => None,
+    });
+    let relative = names.collect::<Option<PathBuf>>()?;
+    Some(Path::new("/").join(relative))
 }
 
 /// What is in a folder; nothing where it is none, or cannot be read, which is noted.

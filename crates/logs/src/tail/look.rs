@@ -5,7 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pillion_runtime::say;
+
 use super::content::Content;
+use super::globs::Found;
 use super::identity::FileId;
 use super::names::{Packing, before_rotation, is_rotated};
 use super::recover::siblings;
@@ -55,8 +58,10 @@ impl Tail {
         let sight = match Sight::of(path) {
             Ok(sight) => sight,
             Err(error) => {
-                if let Some(slot) = known {
-                    self.fault(slot, &error);
+                match known {
+                    Some(slot) => self.fault(slot, &error),
+                    None if self.globs.mean(path) => self.say_blocked(path, &error),
+                    None => {}
                 }
                 return;
             }
@@ -76,6 +81,28 @@ impl Tail {
                 }
             },
             (None, Some(sight)) => self.found(sight),
+        }
+    }
+
+    fn say_blocked(&mut self, path: &Path, error: &io::Error) {
+        say!(Warn, "cannot read", path = path.display(), error = error);
+        self.blocked = true;
+    }
+
+    /// At the first look: says what whoever wrote the globs may not have meant.
+    pub(super) fn say_what_is_odd(&self, found: &Found) {
+        let source = &self.source;
+        let folders = found.files.iter().filter(|path| self.globs.name(path) && path.is_dir());
+        for folder in folders {
+            say!(
+                Warn,
+                "this is a folder, and nothing in it is read: end it with /* or /**/*",
+                source = source,
+                path = folder.display()
+            );
+        }
+        if !found.files.iter().any(|path| path.is_file()) {
+            say!(Info, "there is no file yet that a source means", source = source);
         }
     }
 
@@ -107,7 +134,8 @@ impl Tail {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
-            if !entry.moved && self.table.get(slot).is_some_and(|file| file.moved) {
+            // After a start, all of them are put in order together.
+            if !self.reconciling && self.table.get(slot).is_some_and(|file| file.moved) {
                 self.put_between(&entry.path, slot);
             }
             if let Some(since) = self.away_since

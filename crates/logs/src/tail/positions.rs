@@ -48,7 +48,7 @@ pub enum PositionsError {
         version: u32,
     },
     /// The folder or a file in it.
-    #[error("cannot use {path}")]
+    #[error("cannot keep positions of logs in {path}")]
     Io {
         /// What was tried.
         path: PathBuf,

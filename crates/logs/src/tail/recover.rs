@@ -156,15 +156,24 @@ impl Tail {
                     self.table.remove(slot);
                 }
             }
-            let owner = self.table.iter().find(|(_, file)| file.seed == seed).map(|(slot, _)| slot);
-            if let Some(slot) = owner {
-                self.put_between(&entry.path, slot);
-            }
             if let Some(since) = self.away_since
                 && !entry.moved
             {
                 self.adopt(entry.seen.max(since), &siblings);
             }
+        }
+        self.order_rotated();
+    }
+
+    /// The known files that one path led to are read as they came to be, before the one that it leads
+    /// to now.
+    fn order_rotated(&mut self) {
+        let rotated = self.table.iter().filter(|(_, file)| file.moved);
+        let age = |file: &File| (file.origin.clone(), file.id.born, file.generation);
+        let mut rotated: Vec<_> = rotated.map(|(slot, file)| (age(file), slot)).collect();
+        rotated.sort_unstable();
+        for ((origin, ..), slot) in rotated {
+            self.put_between(&origin, slot);
         }
     }
 }

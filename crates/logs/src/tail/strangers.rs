@@ -110,7 +110,7 @@ impl Tail {
             self.table.precede(before, slot);
         }
         match self.table.at(path) {
-            Some(now) => self.table.precede(slot, now),
+            Some(now) => self.table.precede_last(slot, now),
             None => self.table.set_former(path, slot),
         }
     }

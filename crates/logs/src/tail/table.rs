@@ -249,16 +249,33 @@ impl Table {
     /// Says that one is read before another; the first that is said for a file counts. Two never
     /// wait for each other.
     pub(super) fn precede(&mut self, before: Slot, slot: Slot) {
-        let mut earlier = Some(before);
-        while let Some(other) = earlier {
-            if other == slot {
-                return;
-            }
-            earlier = self.files.get(&other).and_then(|file| file.after);
+        if self.queue_of(before).any(|earlier| earlier == slot) {
+            return;
         }
         if let Some(file) = self.files.get_mut(&slot) {
             file.after.get_or_insert(before);
         }
+    }
+
+    /// Says that one is the last that is read before another: whatever else that waits for is read
+    /// earlier.
+    pub(super) fn precede_last(&mut self, before: Slot, slot: Slot) {
+        let is_said = self.queue_of(slot).any(|earlier| earlier == before);
+        if is_said || self.queue_of(before).any(|earlier| earlier == slot) {
+            return;
+        }
+        let Some(earlier) = self.files.get_mut(&slot).and_then(|file| file.after.replace(before))
+        else {
+            return;
+        };
+        if let Some(first) = self.queue_of(before).last() {
+            self.precede(earlier, first);
+        }
+    }
+
+    /// A file and those that are read before it, the nearest first.
+    fn queue_of(&self, slot: Slot) -> impl Iterator<Item = Slot> {
+        std::iter::successors(Some(slot), |slot| self.files.get(slot)?.after)
     }
 
     /// Notes what lies on the way of a link.

@@ -10,7 +10,7 @@ use pillion_logs::deliver::{Deliverer, End, Parcel, Status, Supply};
 use pillion_logs::encode::{Encoder, Facts};
 use pillion_logs::record::{Record, UnixNanos, Value};
 use pillion_logs::sink::Sink;
-use pillion_model::logs::{Compression, HttpOutput, Output, Retry, Schema};
+use pillion_model::logs::{Compression, ForwardOutput, HttpOutput, Output, Retry, Schema};
 
 /// Quick, so that a test with faults is over soon.
 pub(crate) const RETRY: Retry =
@@ -150,6 +150,18 @@ pub(crate) fn http_output(url: &str) -> HttpOutput {
         timeout: Duration::from_secs(20),
         concurrency: 4,
         schema: Schema::Otel,
+    }
+}
+
+pub(crate) fn forward_output(address: &str) -> ForwardOutput {
+    ForwardOutput {
+        address: address.into(),
+        tls: None,
+        tag: "shop.{severity}".into(),
+        login: None,
+        compress: Compression::None,
+        timeout: Duration::from_secs(20),
+        concurrency: 4,
     }
 }
 

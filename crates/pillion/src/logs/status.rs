@@ -33,6 +33,9 @@ fn page(status: &Value) -> String {
     for sink in list(&status["sinks"]) {
         sink_lines(&sink, &mut text);
     }
+    if number(&status["lost"]) > 0 {
+        writeln!(text, "lost at a reload: up to {} records", number(&status["lost"])).ok();
+    }
     let memory = (number(&status["memory_used"]), number(&status["memory_limit"]));
     writeln!(text, "memory: {} of {} bytes", memory.0, memory.1).ok();
     text
@@ -53,11 +56,21 @@ fn source_lines(source: &Value, text: &mut String) {
         ("truncated", "cut"),
         ("unparsed", "not of the declared format"),
         ("redacted", "redacted"),
+        ("repaired", "not text everywhere: U+FFFD stands for the rest"),
+        ("cut_bytes", "bytes cut from lines that were too long"),
+        ("nul_bytes", "NUL bytes left out"),
         ("lost_bytes", "bytes lost before they could be read"),
+        ("refused", "dropped as they came, for want of room"),
+        ("kernel_dropped", "datagrams dropped by the kernel, not read in time"),
+        ("unshown_bytes", "bytes of the app's output not shown, because nobody took them"),
     ] {
         if number(&source[key]) > 0 {
             writeln!(text, "  {} {what}", number(&source[key])).ok();
         }
+    }
+    for (index, step) in source["steps"].as_array().into_iter().flatten().enumerate() {
+        let (word, records) = (word(&step["step"]), number(&step["records"]));
+        writeln!(text, "  steps[{index}] {word}: {records} records").ok();
     }
     for file in source["files"].as_array().into_iter().flatten() {
         writeln!(

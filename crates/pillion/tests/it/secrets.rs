@@ -1,7 +1,7 @@
 //! The secrets role in the real program, before a real server.
 
 mod api_guide;
-mod bed;
+pub(crate) mod bed;
 mod crash;
 mod delivery;
 mod many;

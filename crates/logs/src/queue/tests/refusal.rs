@@ -1,15 +1,16 @@
 //! What a queue does when its disk refuses.
 
+use pillion_testkit::SmallDisk;
+
 use super::*;
-use crate::small_disk::SmallDisk;
 
 #[tokio::test(start_paused = true)]
 async fn on_a_full_disk_the_source_waits_and_goes_on_when_somebody_makes_room() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "400k");
-    let ballast = disk.0.join("ballast");
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 200 << 10]).unwrap();
-    let queue = on_disk(3, &disk.0.join("sink"), 1 << 30, EVERY);
+    let queue = on_disk(3, &disk.path().join("sink"), 1 << 30, EVERY);
     let mut next = 0;
     while !waits(queue.push(batch(next), BLOCK)).await {
         next += 1;
@@ -26,7 +27,7 @@ async fn on_a_full_disk_what_is_dropped_is_counted_exactly() {
     for policy in [OLDEST, NEWEST] {
         let folder = tempfile::tempdir().unwrap();
         let disk = SmallDisk::mount(folder.path(), "300k");
-        let queue = on_disk(3, &disk.0.join("sink"), 1 << 30, EVERY);
+        let queue = on_disk(3, &disk.path().join("sink"), 1 << 30, EVERY);
         for id in 0..1000 {
             queue.push(batch(id), policy).await;
         }
@@ -42,7 +43,7 @@ async fn on_a_full_disk_what_is_dropped_is_counted_exactly() {
 async fn a_disk_that_is_read_only_at_the_start_is_used_as_soon_as_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "1m");
-    let sink = disk.0.join("sink");
+    let sink = disk.path().join("sink");
     let before = on_disk(1, &sink, 1 << 20, EVERY);
     push(&before, 0..3).await;
     assert_eq!(before.spill_all().await, Tally::default());

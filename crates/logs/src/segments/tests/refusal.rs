@@ -1,7 +1,8 @@
 //! Disks that are full, read-only, or in the way: real ones.
 
+use pillion_testkit::SmallDisk;
+
 use super::*;
-use crate::small_disk::{SmallDisk, mount};
 
 /// Appends until the system refuses; says why, and which was refused.
 fn until_refused(segments: &mut Segments, mut id: u64) -> (io::ErrorKind, u64) {
@@ -18,14 +19,14 @@ fn until_refused(segments: &mut Segments, mut id: u64) -> (io::ErrorKind, u64) {
 fn a_full_disk_refuses_whole_batches_and_takes_more_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "600k");
-    let ballast = disk.0.join("ballast");
+    let ballast = disk.path().join("ballast");
     fs::write(&ballast, vec![0; 200 << 10]).unwrap();
-    let mut segments = open(&disk.0.join("sink"));
+    let mut segments = open(&disk.path().join("sink"));
     let (kind, refused) = until_refused(&mut segments, 0);
     assert_eq!(kind, io::ErrorKind::StorageFull);
     assert!(segments.counters().errors > 0 && refused > 10);
     // Nothing of what was refused is left: a process that ends now leaves no torn record.
-    let left = copy(&disk.0.join("sink"));
+    let left = copy(&disk.path().join("sink"));
     let mut left = open(left.path());
     assert_eq!(left.counters(), Counters::default());
     assert_eq!(drain(&mut left), (0..refused).collect::<Vec<_>>());
@@ -36,7 +37,7 @@ fn a_full_disk_refuses_whole_batches_and_takes_more_when_there_is_room() {
     fs::remove_file(&ballast).unwrap();
     fill(&mut segments, [refused], 10_000);
     drop(segments);
-    let mut segments = open(&disk.0.join("sink"));
+    let mut segments = open(&disk.path().join("sink"));
     assert_eq!(drain(&mut segments), (1..=refused).collect::<Vec<_>>());
     assert_eq!(segments.counters(), Counters::default());
 }
@@ -45,7 +46,7 @@ fn a_full_disk_refuses_whole_batches_and_takes_more_when_there_is_room() {
 fn what_is_done_makes_room_on_a_full_disk() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "600k");
-    let mut segments = open(&disk.0);
+    let mut segments = open(disk.path());
     let mut seen = Vec::new();
     let mut next = 0;
     while next < 500 {
@@ -64,7 +65,7 @@ fn what_is_done_makes_room_on_a_full_disk() {
 fn a_disk_that_is_read_only_at_the_start_is_an_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "1m");
-    let sink = disk.0.join("sink");
+    let sink = disk.path().join("sink");
     fill(&mut open(&sink), 0..3, 100);
     disk.remount("ro");
     let error = Segments::open(&sink, LIMIT).unwrap_err();
@@ -77,7 +78,7 @@ fn a_disk_that_is_read_only_at_the_start_is_an_error_and_loses_nothing() {
 fn a_disk_that_becomes_read_only_refuses_batches_and_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(folder.path(), "2m");
-    let sink = disk.0.join("sink");
+    let sink = disk.path().join("sink");
     let mut segments = open(&sink);
     fill(&mut segments, 0..30, 10_000);
     while let Some(batch) = segments.read().unwrap() {
@@ -87,8 +88,7 @@ fn a_disk_that_becomes_read_only_refuses_batches_and_keeps_what_it_has() {
     let before = files(&sink).len();
     // A file system with open files cannot be made read-only from outside: a read-only view of it
     // takes its place.
-    mount(["--bind".as_ref(), &sink, &sink]);
-    mount(["-o".as_ref(), "remount,bind,ro".as_ref(), &sink]);
+    disk.freeze(&sink);
     let (kind, refused) = until_refused(&mut segments, 30);
     assert_eq!(kind, io::ErrorKind::ReadOnlyFilesystem);
     sync(&mut segments);

@@ -104,7 +104,9 @@ async fn records_come_over_grpc_with_every_field() {
         for body in [frame(0, &message), frame(1, &gzip.finish().unwrap())] {
             let (headers, answer) = call(&source, EXPORT, body).await;
             assert_eq!((status(&headers), &*answer), ("0", &[0; 5][..]));
-            assert_logs(&chunk(&source).await);
+            let chunk = chunk(&source).await;
+            assert_logs(&chunk);
+            assert!(chunk.peer.is_some_and(|peer| peer.ip().is_loopback()), "{:?}", chunk.peer);
         }
         assert_eq!(source.status().records, 4);
     })

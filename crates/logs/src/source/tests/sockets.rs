@@ -18,10 +18,7 @@ async fn lines_come_over_tcp_and_end_with_the_connection() {
         client.write_all(b"one\ntw").unwrap();
         let first = chunk(&source).await;
         assert_eq!(texts_of(&first), ["one"]);
-        assert_eq!(
-            (first.first, first.peer.as_deref()),
-            (0, Some(&*client.local_addr().unwrap().to_string()))
-        );
+        assert_eq!((first.first, first.peer), (0, Some(client.local_addr().unwrap())));
         client.write_all(b"o\r\nwithout end").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(texts(&source, 2).await, ["two", "without end"]);
@@ -86,12 +83,12 @@ async fn each_datagram_is_a_text_with_its_sender() {
         let mut found = Vec::new();
         while found.len() < 4 {
             let chunk = chunk(&source).await;
-            let peer = chunk.peer.as_deref().unwrap().to_owned();
-            found.extend(texts_of(&chunk).into_iter().map(|text| (text, peer.clone())));
+            let peer = chunk.peer.unwrap();
+            found.extend(texts_of(&chunk).into_iter().map(|text| (text, peer)));
         }
-        let [one, other] = [one, other].map(|socket| socket.local_addr().unwrap().to_string());
-        let expected = [("a\nb", &one), ("c", &one), ("d", &other), (&"x".repeat(100), &one)];
-        let expected = expected.map(|(text, peer)| (text.to_owned(), peer.clone()));
+        let [one, other] = [one, other].map(|socket| socket.local_addr().unwrap());
+        let expected = [("a\nb", one), ("c", one), ("d", other), (&"x".repeat(100), one)];
+        let expected = expected.map(|(text, peer)| (text.to_owned(), peer));
         assert_eq!(found, expected);
     })
     .await;

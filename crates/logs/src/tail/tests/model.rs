@@ -49,6 +49,8 @@ struct World {
     /// Ids by line, where no generation changed.
     ids: BTreeMap<String, u128>,
     sequence: u32,
+    /// The greatest number that came of each log.
+    greatest: BTreeMap<String, u32>,
     trace: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ impl World {
             delivered: BTreeMap::new(),
             ids: BTreeMap::new(),
             sequence: 0,
+            greatest: BTreeMap::new(),
             trace: Vec::new(),
         }
     }
@@ -209,6 +212,12 @@ impl World {
             let context = || format!("{first}\n{}", self.trace.join("\n"));
             assert!(self.written.contains(&line.text), "never written: {}", context());
             assert!(!self.settled.contains(&line.text), "came again: {}", context());
+            let mut words = line.text.split(' ');
+            let (log, number) =
+                (words.next().unwrap(), words.next().unwrap().parse::<u32>().unwrap());
+            let greatest = self.greatest.entry(log.to_owned()).or_default();
+            assert!(*times > 1 || number >= *greatest, "late: {}", context());
+            *greatest = number.max(*greatest);
             self.ids.insert(line.text.clone(), line.id);
             line.id = 0;
         }

@@ -89,6 +89,44 @@ async fn a_copy_of_what_was_never_read_is_read_when_the_original_is_another() {
     assert_eq!(texts, ["one", "two"]);
 }
 
+/// Rotated several times while nobody looked: each part comes after the one before it.
+#[tokio::test(start_paused = true)]
+async fn what_was_rotated_again_and_again_is_read_in_the_order_in_which_it_was_written() {
+    type Rotate = fn(&Folder, &str);
+    let kinds: [Rotate; 2] = [
+        |folder, old| folder.copytruncate("a.log", old),
+        |folder, old| folder.rename("a.log", old),
+    ];
+    for (kind, rotate) in kinds.into_iter().enumerate() {
+        for is_away in [false, true] {
+            let (folder, state) = (Folder::new(), Folder::new());
+            let meant = files(folder.root(), &["*.log"]);
+            let mut reader = Reader::new(&meant, Some(state.root()));
+            folder.append("a.log", "0\n");
+            reader.pump().await;
+            let mut texts = Vec::new();
+            if is_away {
+                texts = reader.stop().await;
+                reader = Reader::new(&meant, Some(state.root()));
+                // Not looked at before all is there.
+            }
+            let began = SystemTime::now();
+            for number in 1..8 {
+                folder.append("a.log", &format!("{number}\n"));
+                let old = format!("a.log.{number}");
+                rotate(&folder, &old);
+                let old = fs::File::options().write(true).open(folder.path(&old)).unwrap();
+                old.set_modified(began + Duration::from_millis(10 * number)).unwrap();
+            }
+            folder.append("a.log", "8\n");
+            reader.pump().await;
+            texts.extend(reader.texts().into_iter().map(str::to_owned));
+            let expected: Vec<_> = (0..=8).map(|number| number.to_string()).collect();
+            assert_eq!(texts, expected, "kind {kind}, away: {is_away}");
+        }
+    }
+}
+
 /// A writer without `O_APPEND` goes on where it was, and leaves a hole.
 #[tokio::test(start_paused = true)]
 async fn the_hole_that_a_truncation_leaves_is_skipped() {

@@ -13,6 +13,8 @@ use super::{Life, Stage};
 const SIGNAL_CODE: i32 = 128;
 /// Roles have at least this long to deliver what they have.
 const ROLES_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long roles may take after that to keep what they could not deliver.
+const ROLES_KEEP: Duration = Duration::from_secs(5);
 /// Answers of the admin interface that are under way may take this long.
 const ADMIN_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -84,7 +86,8 @@ impl Life {
         // Before the access log ends, which may be what they deliver.
         let left = self.ending.map(|at| at.saturating_duration_since(Instant::now()));
         let deadline = Deadline::now() + left.unwrap_or_default().max(ROLES_TIMEOUT);
-        drop(timeout_at(deadline.into(), self.roles.end(deadline)).await);
+        let over = deadline + ROLES_KEEP;
+        drop(timeout_at(over.into(), self.roles.end(deadline)).await);
         self.sidecar.stop();
         self.sidecar.lifecycle.stopped();
         if let Some(admin) = self.admin {

@@ -148,6 +148,7 @@ fn formats(raw: &raw::LogSource, path: &KeyPath, problems: &mut Problems<'_>) ->
         let fault = Fault::new("parse: regex needs an expression");
         problems.at(&path.key("parse"), fault.hint("add pattern: '(?<message>.*)'"));
     }
+    wrappings_come_first(&raw.parse, &path.key("parse"), problems);
     let format = |format: &raw::LineFormat| match format {
         raw::LineFormat::Cri => Format::Cri,
         raw::LineFormat::Docker => Format::Docker,
@@ -162,6 +163,27 @@ fn formats(raw: &raw::LogSource, path: &KeyPath, problems: &mut Problems<'_>) ->
         },
     };
     raw.parse.iter().map(format).collect()
+}
+
+/// What a container runtime puts around lines is taken off before anything else is done with them.
+fn wrappings_come_first(formats: &[raw::LineFormat], path: &KeyPath, problems: &mut Problems<'_>) {
+    for (index, format) in formats.iter().enumerate().skip(1) {
+        let name = match format {
+            raw::LineFormat::Cri => "cri",
+            raw::LineFormat::Docker => "docker",
+            raw::LineFormat::Json
+            | raw::LineFormat::Logfmt
+            | raw::LineFormat::Syslog
+            | raw::LineFormat::Clf
+            | raw::LineFormat::NginxError
+            | raw::LineFormat::Regex => continue,
+        };
+        let fault = Fault::new(format!(
+            "{name} can only come first: what a container runtime puts around a line is taken off \
+             before anything else"
+        ));
+        problems.at(&path.item(index), fault.hint("move it to the front, or leave it out"));
+    }
 }
 
 fn multiline(
@@ -209,9 +231,10 @@ fn steps(raw: &[raw::Step], path: &KeyPath, problems: &mut Problems<'_>) -> Vec<
         let path = path.item(index);
         let before = steps.len();
         let mut kinds = 0;
-        for read in [dropped, limited, changed] {
+        for read in [dropped, limited] {
             kinds += read(raw, &path, &mut steps, problems);
         }
+        kinds += changed(raw, &mut steps);
         if kinds != 1 && !problems.within(&path) {
             steps.truncate(before);
             let fault = Fault::new(
@@ -240,6 +263,7 @@ fn dropped(
     steps.len() - before
 }
 
+/// Adds what this step thins out; returns how many kinds of step it is.
 fn limited(
     raw: &raw::Step,
     path: &KeyPath,
@@ -268,25 +292,21 @@ fn limited(
     steps.len() - before
 }
 
-fn changed(
-    raw: &raw::Step,
-    _path: &KeyPath,
-    steps: &mut Vec<Step>,
-    _problems: &mut Problems<'_>,
-) -> usize {
-    let set = raw.set.iter();
-    steps.extend(
-        set.map(|(name, value)| Step::Set { name: name.clone(), value: value.to_string() }),
-    );
+/// Adds what this step changes; returns how many kinds of step it is.
+fn changed(raw: &raw::Step, steps: &mut Vec<Step>) -> usize {
+    let before = steps.len();
+    if !raw.set.is_empty() {
+        let set = raw.set.iter().map(|(name, value)| (name.clone(), value.to_string()));
+        steps.push(Step::Set(set.collect()));
+    }
     if !raw.remove.is_empty() {
         steps.push(Step::Remove(raw.remove.iter().map(ToString::to_string).collect()));
     }
-    let rename = raw.rename.iter();
-    steps.extend(rename.map(|(from, to)| Step::Rename { from: from.clone(), to: to.to_string() }));
-    [!raw.set.is_empty(), !raw.remove.is_empty(), !raw.rename.is_empty()]
-        .into_iter()
-        .filter(|there| *there)
-        .count()
+    if !raw.rename.is_empty() {
+        let rename = raw.rename.iter().map(|(from, to)| (from.clone(), to.to_string()));
+        steps.push(Step::Rename(rename.collect()));
+    }
+    steps.len() - before
 }
 
 fn number(number: u32) -> usize {

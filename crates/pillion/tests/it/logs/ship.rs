@@ -1,0 +1,66 @@
+//! `pillion logs ship` as a person calls it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use super::{logs, records, ship, text};
+
+#[test]
+fn files_are_shipped_once_and_each_line_is_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, sink) = (folder.path().join("app.log"), folder.path().join("sink.json"));
+    let lines = [
+        r#"2026-11-21T10:00:00.5Z stdout F {"level":"warn","msg":"slow","ms":12}"#,
+        r#"2026-11-21T10:00:01Z stderr F {"level":"error","msg":"broken \"pipe\""}"#,
+        "2026-11-21T10:00:02Z stdout P no end ",
+        "2026-11-21T10:00:02Z stdout F of it",
+    ];
+    // Without an end of line: complete, because the reading ends here.
+    fs::write(&log, lines.join("\n")).unwrap();
+    let to = format!("file:{}", text(&sink));
+    ship(&["--file", text(&log), "--parse", "cri,json", "--to", &to]);
+    let records = records(&sink);
+    let [slow, broken, plain] = records.as_slice() else { panic!("{records:#?}") };
+    assert_eq!((&slow["body"], &slow["severity_number"]), (&"slow".into(), &13.into()));
+    assert_eq!((&slow["attributes"]["ms"], &slow["stream"]), (&12.into(), &"stdout".into()));
+    assert_eq!(slow["time"], "2026-11-21T10:00:00.500000000Z");
+    assert_eq!((&broken["body"], &broken["stream"]), (&"broken \"pipe\"".into(), &"stderr".into()));
+    assert_eq!(plain["body"], "no end of it");
+}
+
+#[test]
+fn what_was_delivered_does_not_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (log, state) = (path("app.log"), path("state"));
+    let once = |sink: &str| {
+        let to = format!("file:{}", text(&path(sink)));
+        ship(&["--file", text(&log), "--to", &to, "--state", text(&state)]);
+        let records = records(&path(sink));
+        records.iter().map(|record| record["body"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    fs::write(&log, "one\ntwo\n").unwrap();
+    assert_eq!(once("first"), ["one", "two"]);
+    let mut file = OpenOptions::new().append(true).open(&log).unwrap();
+    file.write_all(b"three\n").unwrap();
+    // Rotated while nobody looked.
+    fs::rename(&log, path("app.log.1")).unwrap();
+    fs::write(&log, "four\n").unwrap();
+    assert_eq!(once("second"), ["three", "four"]);
+    assert!(once("third").is_empty());
+}
+
+#[test]
+fn a_wrong_command_line_says_what_to_write() {
+    for (arguments, message) in [
+        (&["ship", "--file", "/a", "--to", "xyz"][..], "is not a log sink"),
+        (&["ship", "--file", "/a", "--to", "null:", "--parse", "xml"], "write cri, docker, json"),
+        (&["ship", "--to", "null:"], "--file <GLOB>"),
+        (&["status", "--admin", "off"], "nobody to ask"),
+    ] {
+        let output = logs(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(message), "{arguments:?}: {stderr}");
+    }
+}
