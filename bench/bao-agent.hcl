@@ -1,4 +1,4 @@
-# OpenBao's own agent: one KV secret in a file, asked for every second.
+# OpenBao's own agent: one KV secret in a file.
 vault {
   address = "@OPENBAO@"
 }
@@ -8,7 +8,7 @@ auto_auth {
   }
 }
 template_config {
-  static_secret_render_interval = "1s"
+  static_secret_render_interval = "@INTERVAL@"
 }
 template {
   contents    = "{{ with secret \"secret/data/@NAME@\" }}{{ .Data.data.password }}{{ end }}"

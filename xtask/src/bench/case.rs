@@ -151,7 +151,7 @@ pub(super) const CASES: [Case; 18] = [
     },
     Case {
         name: "secrets_rest",
-        about: "memory at rest, one KV secret delivered to a file",
+        about: "memory at rest, one KV secret delivered to a file, asked every 30 s",
         subjects: &[Pillion, BaoAgent],
         work: Work::Secrets(SecretsWork::Rest),
     },

@@ -1,6 +1,6 @@
 //! Secrets: one round of one case on one deliverer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -41,9 +41,9 @@ pub(super) fn round(
     work: SecretsWork,
     seconds: u32,
 ) -> Result<Vec<Value>, Failure> {
-    let mut delivery = Delivery::start(stand, subject)?;
     match work {
         SecretsWork::Rest => {
+            let delivery = Delivery::start(stand, subject, "30s")?;
             std::thread::sleep(SETTLE);
             let process = delivery.running.id();
             Ok(vec![
@@ -52,6 +52,7 @@ pub(super) fn round(
             ])
         }
         SecretsWork::Refresh => {
+            let mut delivery = Delivery::start(stand, subject, "1s")?;
             let mut times = delivery.changes(seconds * CHANGES_PER_SECOND)?;
             times.sort_by(f64::total_cmp);
             let at = |position: usize| times.get(position).copied().unwrap_or(f64::NAN);
@@ -72,11 +73,12 @@ struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    fn start(stand: &'a Stand, subject: Subject) -> Result<Self, Failure> {
+    /// Starts one that asks the server every `interval`.
+    fn start(stand: &'a Stand, subject: Subject, interval: &str) -> Result<Self, Failure> {
         let first = "the first value";
         stand.openbao()?.put(NAME, &json!({ "password": first }))?;
         let folder = stand.empty_folder("secrets")?;
-        let mut command = command(stand, subject, &folder)?;
+        let mut command = command(stand, subject, &folder, interval)?;
         let running = stand.start(subject, &mut command)?;
         let mut delivery = Self { stand, subject, running, file: folder.join("password") };
         delivery.wait_for(first)?;
@@ -117,13 +119,18 @@ impl<'a> Delivery<'a> {
     }
 }
 
-fn command(stand: &Stand, subject: Subject, folder: &std::path::Path) -> Result<Command, Failure> {
+fn command(
+    stand: &Stand,
+    subject: Subject,
+    folder: &Path,
+    interval: &str,
+) -> Result<Command, Failure> {
     let openbao = stand.openbao()?;
     let mut command;
     match subject {
         Subject::Pillion => {
             command = Command::new(stand.pillion());
-            command.args(["secrets", "sync", "--interval", "1s", "--server", &openbao.url()]);
+            command.args(["secrets", "sync", "--interval", interval, "--server", &openbao.url()]);
             command.arg("--token-file").arg(openbao.token_file());
             command.arg("--secret").arg(format!("secret/{NAME}#password=password"));
             command.arg("--to").arg(folder);
@@ -132,6 +139,7 @@ fn command(stand: &Stand, subject: Subject, folder: &std::path::Path) -> Result<
             let values = [
                 ("OPENBAO", openbao.url()),
                 ("TOKEN_FILE", openbao.token_file().display().to_string()),
+                ("INTERVAL", interval.to_owned()),
                 ("NAME", NAME.to_owned()),
                 ("TO", folder.display().to_string()),
             ];
