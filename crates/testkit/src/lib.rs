@@ -28,6 +28,7 @@ mod peer;
 mod pillion;
 mod process;
 mod refusal;
+mod relay;
 mod rest;
 mod wire;
 
@@ -48,6 +49,7 @@ pub use peer::{
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
+pub use relay::Relay;
 pub use rest::{Answer, Rest};
 pub use wire::{End, Response, Wire};
 

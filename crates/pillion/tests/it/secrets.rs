@@ -4,5 +4,6 @@ mod bed;
 mod crash;
 mod delivery;
 mod many;
+mod outage;
 mod rotation;
 mod sync;

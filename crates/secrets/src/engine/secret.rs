@@ -386,7 +386,7 @@ impl Keeper {
     }
 
     fn went_wrong(&self, failure: &Failure) {
-        let (name, error) = (&self.source.name, failure.error.to_string());
+        let (name, error) = (&self.source.name, failure.reason());
         let mut is_new = false;
         self.bank.house.status.secret(name, |secret| {
             is_new = secret.error.as_ref() != Some(&error);

@@ -17,7 +17,6 @@ mod dynamic;
 mod files;
 mod kv;
 mod outage;
-mod relay;
 mod session;
 mod sources;
 mod store;

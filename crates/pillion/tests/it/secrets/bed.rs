@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pillion_testkit::{OpenBao, Postgres};
+use pillion_testkit::{OpenBao, Pillion, Postgres};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -69,4 +69,21 @@ impl Bed {
 
 pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Our own lines of the log so far, of the secrets role and of others, as they are written whole.
+pub(crate) fn log(pillion: &Pillion) -> Vec<Value> {
+    let text = pillion.stderr.text();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The log's messages about the secret, set or source of this name, in order.
+pub(crate) fn said_of(pillion: &Pillion, kind: &str, name: &str) -> Vec<String> {
+    let about = |line: &Value| line[kind] == name && line["level"] != "debug";
+    log(pillion).iter().filter(|line| about(line)).map(|line| text_of(line, "message")).collect()
+}
+
+fn text_of(line: &Value, field: &str) -> String {
+    line[field].as_str().unwrap_or_default().to_owned()
 }
