@@ -6,4 +6,5 @@ mod delivery;
 mod many;
 mod outage;
 mod rotation;
+mod storm;
 mod sync;
