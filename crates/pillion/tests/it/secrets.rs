@@ -1,8 +1,10 @@
 //! The secrets role in the real program, before a real server.
 
 mod bed;
+mod change;
 mod crash;
 mod delivery;
+mod end;
 mod many;
 mod outage;
 mod rotation;

@@ -39,14 +39,17 @@ pub(super) struct Bank {
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
     pub(super) vault: Rc<Vault>,
-    /// They end old sessions, and save what is kept for the next start.
-    tasks: [JoinHandle<()>; 2],
+    /// Ends old sessions.
+    releasing: JoinHandle<()>,
+    /// Saves what is kept for the next start.
+    saving: JoinHandle<()>,
 }
 
 impl Drop for Bank {
     fn drop(&mut self) {
         // They have the last ends of what keeps our tokens alive, which ends with them.
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.releasing.abort();
+        self.saving.abort();
     }
 }
 
@@ -79,7 +82,8 @@ impl Connection {
                 house,
                 ledger,
                 vault,
-                tasks: [releasing, saving],
+                releasing,
+                saving,
             }),
             bao,
             secrets: RefCell::default(),
@@ -91,6 +95,11 @@ impl Connection {
     /// What passes requests of others on, and how the server is configured.
     pub(super) fn client(&self) -> (Client, Server) {
         (self.bao.client(), self.bao.server().clone())
+    }
+
+    /// Leaves what is kept for the next start to the connection that takes the place of this one.
+    pub(super) fn save_no_more(&self) {
+        self.bank.saving.abort();
     }
 
     /// Our tokens.

@@ -65,8 +65,9 @@ impl EnvironmentTask {
         task
     }
 
-    /// Keeps the variables up to date until it is told to end.
-    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) {
+    /// Keeps the variables up to date until it is told to end; then it gives back itself, as leases
+    /// outlive it.
+    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) -> Self {
         let mut news = self.house.watch_news();
         loop {
             self.deliver().await;
@@ -76,7 +77,7 @@ impl EnvironmentTask {
                     let order = orders.borrow_and_update().clone();
                     match order {
                         Order::Keep(environment, catalog) => self.follow(environment, &catalog),
-                        Order::End => return,
+                        Order::End => return self,
                     }
                 }
                 () = until(self.retry) => {

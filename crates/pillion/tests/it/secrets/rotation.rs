@@ -6,17 +6,11 @@ use std::time::{Duration, Instant};
 
 use pillion_testkit::{OpenBao, Postgres, Signal, eventually};
 
-use super::bed::Bed;
+use super::bed::{Bed, roles};
 use crate::pillion;
 
 /// How long the app works. The rotation itself takes 2 to 4 seconds.
 const LOAD: Duration = Duration::from_secs(15);
-
-/// The credentials that there are in the database.
-fn roles(postgres: &Postgres) -> Vec<String> {
-    let names = postgres.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'");
-    names.lines().map(str::to_owned).collect()
-}
 
 /// Configuration of a set with name and password of the database, which `tell` may refuse.
 fn config(bed: &Bed, tell: &str) -> String {

@@ -9,7 +9,7 @@ use pillion_testkit::{
 };
 use serde_json::Value;
 
-use super::bed::{Bed, log};
+use super::bed::{Bed, log, roles};
 use crate::{peer, pillion};
 
 /// How long it goes on at least, in seconds; without it, everything happens once. For a run by hand:
@@ -126,10 +126,9 @@ fn calm(pillion: &Pillion, app: &Peer, postgres: &Postgres) -> Duration {
     eventually("a rotation after the trouble", || pillion.metric(SETTLED) > before);
     let began = Instant::now();
     eventually("the end of old credentials", || {
-        let names = postgres.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'");
         let deeds = deeds(app);
         let known: BTreeSet<_> = deeds.iter().map(|(_, name)| name.as_str()).collect();
-        names.lines().filter(|name| known.contains(name)).count() <= 1
+        roles(postgres).iter().filter(|name| known.contains(name.as_str())).count() <= 1
     });
     began.elapsed()
 }
