@@ -7,6 +7,7 @@ mod delivery;
 mod end;
 mod many;
 mod outage;
+mod restart;
 mod rotation;
 mod storm;
 mod sync;

@@ -140,11 +140,17 @@ impl EnvironmentTask {
     async fn restart(&self) -> Result<(), String> {
         let deadline = Instant::now() + READY_TIMEOUT;
         let restarted = async {
-            self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
-            while super::app_is_ready(&self.house.lifecycle).is_err() {
-                sleep(LOOK).await;
+            let started = self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
+            let ready = async {
+                while super::app_is_ready(&self.house.lifecycle).is_err() {
+                    sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = ready => Ok(()),
+                how = started.ended() => Err(format!("the app {how}")),
             }
-            Ok(())
         };
         tokio::select! {
             biased;
