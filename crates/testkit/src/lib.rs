@@ -30,6 +30,7 @@ mod process;
 mod refusal;
 mod relay;
 mod rest;
+mod volume;
 mod wire;
 
 pub use admin::Admin;
@@ -51,6 +52,7 @@ pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
 pub use relay::Relay;
 pub use rest::{Answer, Rest};
+pub use volume::Volume;
 pub use wire::{End, Response, Wire};
 
 pub use nix::sys::signal::Signal;

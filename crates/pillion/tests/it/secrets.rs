@@ -1,7 +1,10 @@
 //! The secrets role in the real program, before a real server.
 
+mod api;
+mod auth;
 mod bed;
 mod change;
+mod configs;
 mod crash;
 mod delivery;
 mod end;

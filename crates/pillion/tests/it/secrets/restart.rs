@@ -109,7 +109,8 @@ fn an_app_that_ends_after_all_is_well_still_ends_pillion() {
     started(&bed, &["good", "better"]);
     let settled = "pillion_secrets_transactions_total{set=\"the environment\",outcome=\"settled\"}";
     pillion.wait_for_metric(settled, 2.0);
-    let page: serde_json::Value = serde_json::from_str(&pillion.admin.get("/server_info").1).unwrap();
+    let page: serde_json::Value =
+        serde_json::from_str(&pillion.admin.get("/server_info").1).unwrap();
     let app = u32::try_from(page["app"]["pid"].as_u64().unwrap()).unwrap();
     pillion_testkit::send_signal(app, pillion_testkit::Signal::SIGKILL);
     assert_eq!(pillion.wait().code(), Some(137));
