@@ -126,7 +126,7 @@ fn advised(error: Error, auth: &Auth) -> Error {
         }
         Auth::AppRole { .. } => {
             "see whether the role id and the secret id in their files are good, and the mount is the \
-             one of secrets.server.auth"
+             one of secrets.server.auth; after some failures, the server refuses good ones too for a time"
         }
         Auth::Jwt { .. } => {
             "see whether the role takes the token in the file (its audience, subject and time), and \

@@ -13,10 +13,10 @@ use super::bed::{Bed, log, roles};
 use crate::{peer, pillion};
 
 /// How long it goes on at least, in seconds; without it, everything happens once. For a run by hand:
-/// `PILLION_STORM_SECONDS=600 PILLION_STORM_SEED=7 cargo test -p pillion --test it storm`.
-const SECONDS: &str = "PILLION_STORM_SECONDS";
+/// `PILLION_TEST_SECONDS=600 PILLION_TEST_SEED=7 cargo test -p pillion --test it storm`.
+const SECONDS: &str = "PILLION_TEST_SECONDS";
 /// What chance begins with.
-const SEED: &str = "PILLION_STORM_SEED";
+const SEED: &str = "PILLION_TEST_SEED";
 /// Credentials live for so long. They are replaced after one to three seconds, so that what is left
 /// is longer than the server is away.
 const LIFE: &str = "20s";
@@ -164,7 +164,6 @@ fn assert_log_is_exact(lines: &[Value], deeds: &[(String, String)]) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the numbers of a run by hand")]
 fn whatever_happens_to_the_server_the_app_sees_no_refusal_and_the_log_says_what_happened() {
     let (mut bed, postgres) = (Bed::new(), Postgres::start());
     bed.database(&postgres, LIFE, LIFE);
