@@ -14,6 +14,7 @@ mod secret;
 mod set;
 mod vault;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -55,9 +56,17 @@ pub(crate) struct House {
     status: Status,
     metrics: Metrics,
     news: watch::Sender<()>,
+    /// Secrets that were ever kept.
+    keepers: Cell<u64>,
 }
 
 impl House {
+    /// A number that is greater than those of all keepers of secrets before.
+    fn keeper(&self) -> u64 {
+        self.keepers.set(self.keepers.get() + 1);
+        self.keepers.get()
+    }
+
     /// Says that something has other values.
     fn news(&self) {
         self.news.send_replace(());
@@ -114,6 +123,7 @@ impl Engine {
             status: context.status.clone(),
             metrics: Metrics::new(context.registry.clone()),
             news: watch::Sender::new(()),
+            keepers: Cell::new(0),
         });
         let settings = context.settings.borrow().clone();
         let readiness = watch::Sender::new(settings.readiness);
@@ -169,7 +179,7 @@ impl Engine {
         (self.made_for, self.retry) = (wanted, None);
         let before = self.connection.take();
         if let Some(before) = &before {
-            before.save_no_more();
+            before.step_back();
         }
         let Some((server, cache)) = &self.made_for else {
             self.house.status.server(None);

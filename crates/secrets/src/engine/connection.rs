@@ -28,6 +28,8 @@ pub(super) struct Connection {
     bank: Rc<Bank>,
     secrets: RefCell<BTreeMap<String, Weak<Shown>>>,
     keepers: RefCell<JoinSet<()>>,
+    /// Shows our tokens.
+    following: JoinHandle<()>,
     /// Becomes true when every lease is to be revoked.
     revoke: watch::Sender<bool>,
 }
@@ -75,7 +77,7 @@ impl Connection {
         let ledger = Rc::<Ledger>::default();
         let releasing = spawn_local(ledger.clone().run(tokens.clone()));
         let saving = spawn_local(vault.clone().run(tokens.clone()));
-        spawn_local(follow(tokens.clone(), house.clone(), server.url.clone()));
+        let following = spawn_local(follow(tokens.clone(), house.clone()));
         Ok(Rc::new(Self {
             bank: Rc::new(Bank {
                 broker: Broker::new(bao.clone(), tokens),
@@ -88,6 +90,7 @@ impl Connection {
             bao,
             secrets: RefCell::default(),
             keepers: RefCell::default(),
+            following,
             revoke: watch::Sender::new(false),
         }))
     }
@@ -97,8 +100,10 @@ impl Connection {
         (self.bao.client(), self.bao.server().clone())
     }
 
-    /// Leaves what is kept for the next start to the connection that takes the place of this one.
-    pub(super) fn save_no_more(&self) {
+    /// Leaves the status, and what is kept for the next start, to the connection that takes the place
+    /// of this one.
+    pub(super) fn step_back(&self) {
+        self.following.abort();
         self.bank.saving.abort();
     }
 
@@ -173,14 +178,14 @@ impl Drop for Connection {
 }
 
 /// Shows the tokens.
-async fn follow(tokens: Tokens, house: Rc<House>, url: Arc<str>) {
+async fn follow(tokens: Tokens, house: Rc<House>) {
     let mut watch = tokens.watch();
     // Whoever keeps tokens ends with the last who wants some.
     drop(tokens);
     while watch.changed().await.is_ok() {
         let sessions = watch.borrow_and_update().clone();
         house.status.change(|state| {
-            if let Some(server) = state.server.as_mut().filter(|server| server.url == url) {
+            if let Some(server) = &mut state.server {
                 server.sessions = sessions;
             }
         });

@@ -1,7 +1,7 @@
 //! Another server, another way to log in, other secrets, on a reload.
 
 use pillion_testkit::{Pillion, Postgres, Signal, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bed::{Bed, log, roles, status};
 use crate::pillion;
@@ -36,12 +36,31 @@ fn reload(pillion: &Pillion, config: &str) {
 }
 
 /// Other credentials than those of before are in use, and the old ones go after their grace time.
-fn replaced(bed: &Bed, postgres: &Postgres, before: &str) -> String {
+fn replaced(bed: &Bed, postgres: &Postgres, pillion: &Pillion, before: &str) -> String {
     eventually("other credentials", || bed.read("db/text") != before);
     let now = bed.read("db/text");
-    assert!(roles(postgres).contains(&before.to_owned()), "within the grace time");
     eventually("the end of the old ones", || roles(postgres) == [now.as_str()]);
+    let last = |message: &str| {
+        let about = |line: &Value| line["message"] == message && line["set"] != "kv";
+        let lines = log(pillion);
+        milliseconds(lines.iter().rfind(|line| about(line)).unwrap())
+    };
+    eventually("that it is said", || {
+        last("an old lease is revoked") >= last("a set has a new version, and the app uses it")
+    });
+    let held =
+        last("an old lease is revoked") - last("a set has a new version, and the app uses it");
+    // The grace time begins a moment before the line is written.
+    assert!(held > 500, "{held} ms");
     now
+}
+
+/// When a line was written, since midnight.
+fn milliseconds(line: &Value) -> u64 {
+    let time = line["time"].as_str().unwrap();
+    let parts = [(11, 3_600_000), (14, 60_000), (17, 1000)];
+    let whole = parts.map(|(at, unit)| time[at..at + 2].parse::<u64>().unwrap() * unit);
+    whole.iter().sum::<u64>() + time[20..23].parse::<u64>().unwrap()
 }
 
 #[test]
@@ -59,13 +78,13 @@ fn another_server_or_login_takes_over_and_old_leases_live_for_their_grace_time()
 
     let approle = bed.server_with(&bed.approle());
     reload(&pillion, &config(&bed, &approle, "secret/kv"));
-    let second = replaced(&bed, &postgres, &first);
+    let second = replaced(&bed, &postgres, &pillion, &first);
     assert_eq!(told(&bed), [2, 1], "what is the same is not delivered twice");
     assert_eq!(status(&pillion)["server"]["session"]["policies"], json!(["app", "default"]));
 
     pillion.write_config(&config(&bed, &other.server(), "secret/kv"));
     pillion.signal(Signal::SIGHUP);
-    let third = replaced(&bed, &postgres, &second);
+    let third = replaced(&bed, &postgres, &pillion, &second);
     assert_eq!(told(&bed), [3, 1]);
     assert_eq!(status(&pillion)["server"]["url"], other.bao.url());
 
@@ -106,7 +125,15 @@ fn a_server_that_does_not_answer_takes_nothing_away_from_the_app() {
     reload(&pillion, &config(&bed, &bed.server(), "secret/kv"));
     bed.bao.put_secret("kv", &json!({"key": "new"}));
     eventually("the way back", || bed.read("kv/text") == "new");
-    replaced(&bed, &postgres, &name);
+    replaced(&bed, &postgres, &pillion, &name);
+    // Meanwhile those who asked the server that does not answer have given up, and say nothing.
+    assert_eq!(pillion.metric("pillion_secrets_staleness_seconds"), 0.0);
+    let page = status(&pillion);
+    assert_eq!(page["server"]["error"], Value::Null);
+    for name in ["db", "kv"] {
+        let secret = &page["secrets"][name];
+        assert!(secret["error"].is_null() && secret["generation"].as_u64() >= Some(1), "{page}");
+    }
 }
 
 /// One secret, delivered into a folder, and kept in the cache `cache` if that is wanted.
