@@ -177,9 +177,9 @@ fn what_is_wrong_with_a_login_is_said_in_one_sentence_and_a_right_one_is_taken()
         assert_eq!(pillion.admin.post("/reload").0, 200);
         trouble(&pillion, &expected);
     }
+    pillion.stderr.wait_for("no token of the secrets server");
     let text = pillion.stderr.text();
     assert!(!text.contains("not-a-token") && !text.contains("not-the-id"), "{text}");
-    assert!(text.contains("no token of the secrets server"));
     pillion.write_config(&config(&approle));
     assert_eq!(pillion.admin.post("/reload").0, 200);
     eventually("the secret", || value(&bed, "key") == "value");

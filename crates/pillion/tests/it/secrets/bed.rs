@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pillion_testkit::{OpenBao, Pillion, Postgres};
+use pillion_testkit::{OpenBao, Pillion, Postgres, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -141,12 +141,13 @@ pub(crate) fn log(pillion: &Pillion) -> Vec<Value> {
     whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The log's messages about the secret, set or source of this name, in order.
-pub(crate) fn said_of(pillion: &Pillion, kind: &str, name: &str) -> Vec<String> {
-    let about = |line: &Value| line[kind] == name && line["level"] != "debug";
-    log(pillion).iter().filter(|line| about(line)).map(|line| text_of(line, "message")).collect()
-}
-
-fn text_of(line: &Value, field: &str) -> String {
-    line[field].as_str().unwrap_or_default().to_owned()
+/// Waits until as much was said about the secret, set or source (`kind`) of this name, and wants it to be
+/// exactly that: messages, in order.
+pub(crate) fn assert_said(pillion: &Pillion, kind: &str, name: &str, expected: &[&str]) {
+    // Tests deliver to a disk, which is none of their business.
+    let about = |line: &&Value| line[kind] == name && !line["directory"].is_string();
+    let message = |line: &Value| line["message"].as_str().unwrap().to_owned();
+    let said = || log(pillion).iter().filter(about).map(message).collect::<Vec<_>>();
+    eventually(("said of", name), || said().len() >= expected.len());
+    assert_eq!(said(), expected, "{kind} {name}");
 }

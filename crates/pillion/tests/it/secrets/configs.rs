@@ -8,7 +8,7 @@ use pillion_testkit::{Etcd, Origin, Pillion, Relay, Volume, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::bed::{read, said_of, status};
+use super::bed::{assert_said, read, status};
 use crate::pillion;
 
 /// A set with the files of one source, which have to be JSON.
@@ -42,11 +42,9 @@ fn follow(folder: &TempDir, pillion: &Pillion, file: &str, mut put: impl FnMut(&
     put("{\"a\": 3}");
     is("{\"a\": 3}");
     eventually("that all is well", || status(pillion)["sets"]["main"]["error"] == Value::Null);
-    let said = said_of(pillion, "set", "main");
     let settled = "a set has a new version, and the app uses it";
     let expected = [settled, settled, "a set was not changed as it should be", settled];
-    let said: Vec<_> = said.iter().filter(|line| !line.contains("on a disk")).collect();
-    assert_eq!(said, expected);
+    assert_said(pillion, "set", "main", &expected);
 }
 
 #[test]
@@ -96,11 +94,10 @@ fn a_file_is_asked_for_with_its_tag_and_kept_while_the_server_fails() {
     assert_eq!(tagged, asked.len() - 1, "all but the first");
     relay.pass();
     eventually("that it is fresh again", || staleness() == 0.0);
-    let said = said_of(&pillion, "config", "app");
     let news = "a configuration source has other files";
     let cannot = "a configuration source cannot be read; what was delivered stays";
     let again = "a configuration source can be read again";
-    assert_eq!(said, [news, news, news, news, cannot, again]);
+    assert_said(&pillion, "config", "app", &[news, news, news, news, cannot, again]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pillion_testkit::{Pillion, Relay, Signal, eventually, send_signal};
 use serde_json::json;
 
-use super::bed::{Bed, said_of};
+use super::bed::{Bed, assert_said};
 use crate::pillion;
 
 /// Secrets that are looked at ten times a second each, as long as the server answers.
@@ -87,11 +87,9 @@ fn answers_of_failure_are_waited_out_while_what_was_delivered_stays() {
         recovers(&bed, &pillion, &format!("new {round}"));
     }
     for secret in 0..SECRETS {
-        let said = said_of(&pillion, "secret", &format!("s{secret}"));
-        let said: Vec<_> = said.iter().map(String::as_str).collect();
         let value = "a secret has new values";
         let expected = [value, CANNOT, AGAIN, value, CANNOT, AGAIN, value, CANNOT, AGAIN, value];
-        assert_eq!(said, expected, "s{secret}");
+        assert_said(&pillion, "secret", &format!("s{secret}"), &expected);
     }
 }
 

@@ -9,7 +9,8 @@ use pillion_testkit::{OpenBao, Postgres, Signal, eventually};
 use super::bed::{Bed, roles};
 use crate::pillion;
 
-/// How long the app works. The rotation itself takes 2 to 4 seconds.
+/// How long the app works. Credentials are replaced after one to two seconds, and live for so long
+/// that a machine with much else to do is in time.
 const LOAD: Duration = Duration::from_secs(15);
 
 /// Configuration of a set with name and password of the database, which `tell` may refuse.
@@ -41,8 +42,9 @@ fn work(bed: &Bed, postgres: &Postgres, until: &AtomicBool) -> (usize, Vec<Strin
 #[test]
 fn credentials_rotate_under_load_without_a_refusal_and_none_outlives_its_grace() {
     let (bed, postgres) = (Bed::new(), Postgres::start());
-    bed.database(&postgres, "3s", "4s");
-    let pillion = pillion().config(config(&bed, "")).start_ready();
+    bed.database(&postgres, "12s", "12s");
+    let config = config(&bed, "").replace("renew_at: 50%", "renew_at: 10%");
+    let pillion = pillion().config(config).start_ready();
     let (over, rotations) = (AtomicBool::new(false), AtomicUsize::new(0));
     let results = thread::scope(|scope| {
         let workers: Vec<_> =
