@@ -7,7 +7,7 @@ mod environment;
 mod exchanges;
 mod secret;
 
-pub use app::{AppControl, AppOrder, AppOrders, Refusal};
+pub use app::{AppControl, AppOrder, AppOrders, Refusal, Started};
 pub use delivered::Delivered;
 pub use environment::AppEnvironment;
 pub use exchanges::{ExchangeIds, Exchanges, Window, WorkerExchanges};

@@ -60,11 +60,19 @@ impl Logins {
 
     /// A token; for a token file, the one in it.
     pub(crate) async fn log_in(&mut self) -> Result<Grant, Error> {
+        let granted = self.grant().await;
+        granted.map_err(|error| advised(error, &self.bao.server().auth))
+    }
+
+    async fn grant(&mut self) -> Result<Grant, Error> {
         let bao = self.bao.clone();
         match &bao.server().auth {
             Auth::TokenFile { path, wrapped } => {
                 let token = self.secret(path, wrapped.then_some(Origin::Token)).await?;
-                bao.look_up_self(&token).await
+                let doing =
+                    || format!("use the token in {} at {}", path.display(), bao.server().url);
+                let looked_up = bao.look_up_self(&token).await;
+                looked_up.map_err(|error| Error::new(doing(), error.trouble))
             }
             Auth::AppRole { mount, role_id, secret_id, wrapped, remove } => {
                 let Some(file) = secret_id else {
@@ -102,6 +110,38 @@ impl Logins {
         self.kept = Some(Kept { content, secret: secret.clone() });
         Ok(secret)
     }
+}
+
+/// A refused login, with what to do about it.
+fn advised(error: Error, auth: &Auth) -> Error {
+    let (status, said) = match error.trouble {
+        Trouble::Denied { said } => (403, said),
+        Trouble::Refused { status, said } => (status, said),
+        Trouble::TokenGone => (403, String::new()),
+        _ => return error,
+    };
+    let advice = match auth {
+        Auth::TokenFile { .. } => {
+            "the server does not know this token, or its time is over: put a new one into the file"
+        }
+        Auth::AppRole { .. } => {
+            "see whether the role id and the secret id in their files are good, and the mount is the \
+             one of secrets.server.auth; after some failures, the server refuses good ones too for a time"
+        }
+        Auth::Jwt { .. } => {
+            "see whether the role takes the token in the file (its audience, subject and time), and \
+             role and mount are those of secrets.server.auth"
+        }
+        Auth::Kubernetes { .. } => {
+            "see whether the role takes the token in the file (its service account, namespace and \
+             audience), and role and mount are those of secrets.server.auth"
+        }
+        Auth::Certificate { .. } => {
+            "see whether the role takes our certificate, and role and mount are those of \
+             secrets.server.auth"
+        }
+    };
+    Error::new(error.doing, Trouble::LoginRefused { status, said, advice })
 }
 
 /// Removes a file that was used. Where that fails, its content still works for whoever reads it.

@@ -50,6 +50,17 @@ pub struct Failure {
     pub wait: Duration,
 }
 
+impl Failure {
+    /// The error, for who asked. What is of the server is the same for all, whoever was the one to
+    /// ask it.
+    pub(crate) fn reason(&self) -> String {
+        match self.error.trouble.is_of_the_server() {
+            true => self.error.trouble.to_string(),
+            false => self.error.to_string(),
+        }
+    }
+}
+
 /// What a look at a secret without a lease brought.
 #[derive(Clone, Debug)]
 pub enum Look {

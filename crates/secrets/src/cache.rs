@@ -1,8 +1,8 @@
 //! The sealed cache: what was fetched last, for a start while the server is away.
 //!
 //! One file, encrypted and authenticated with AES-256-GCM. It begins with eight bytes of name and one
-//! of version, which are authenticated too; then follow a nonce that is random for each write, and
-//! what is sealed. `docs/internals/sealed-cache.md` says what it protects and what not.
+//! of version, which are authenticated too, and so is the server's address; then follow a nonce that is
+//! random for each write, and what is sealed. `docs/internals/sealed-cache.md` says what it protects and what not.
 
 mod bytes;
 mod key;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use pillion_model::secrets::Cache;
+use pillion_model::secrets::{Cache, Server};
 use pillion_runtime::board::Secret;
 use zeroize::Zeroizing;
 
@@ -78,9 +78,9 @@ pub enum CacheError {
     /// The file is of something else, or of a newer version of this.
     #[error("{} is not a sealed cache of this version; remove it", .0.display())]
     Foreign(PathBuf),
-    /// The key is another, or the file was changed.
+    /// The key or the server is another, or the file was changed.
     #[error(
-        "the sealed cache {} does not open: its key is another one, or it was changed; \
+        "the sealed cache {} does not open: its key or its server is another one, or it was changed; \
          give the right key or remove the file",
         .0.display()
     )]
@@ -106,19 +106,24 @@ pub struct SealedCache {
     path: PathBuf,
     max_age: Duration,
     key: RandomizedNonceKey,
+    /// What is authenticated and not sealed: a token is never shown to a server that did not make it.
+    known: Vec<u8>,
 }
 
 impl SealedCache {
-    /// Reads the key. The cache itself need not be there.
+    /// Reads the key of a cache for this server. The cache itself need not be there.
     ///
     /// # Errors
     /// The key's file is not there, is not 32 bytes or 64 hexadecimal digits, or is open to others.
-    pub fn new(settings: &Cache) -> Result<Self, CacheError> {
+    pub fn new(settings: &Cache, server: &Server) -> Result<Self, CacheError> {
         let unfit = |reason| CacheError::Key { path: settings.key.clone(), reason };
         let key = key::read(&settings.key).map_err(unfit)?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &*key)
             .map_err(|_| unfit("it is not a key of AES-256".to_owned()))?;
-        Ok(Self { path: settings.path.clone(), max_age: settings.max_age, key })
+        let namespace = server.namespace.as_deref().unwrap_or_default();
+        let parts = [&HEADER[..], server.url.as_bytes(), b"\0", namespace.as_bytes()];
+        let (path, max_age, known) = (settings.path.clone(), settings.max_age, parts.concat());
+        Ok(Self { path, max_age, key, known })
     }
 
     /// What was saved last; `None` where nothing was. After an error, start as if nothing was.
@@ -132,7 +137,7 @@ impl SealedCache {
         let nonce = rest.get(..NONCE).ok_or_else(foreign)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| foreign())?;
         let sealed = file.get_mut(HEADER.len() + NONCE..).ok_or_else(foreign)?;
-        let opened = self.key.open_in_place(nonce, Aad::from(HEADER), sealed);
+        let opened = self.key.open_in_place(nonce, Aad::from(&self.known), sealed);
         let opened = opened.map_err(|_| CacheError::Sealed(self.path.clone()))?;
         let contents = bytes::read(opened).ok_or_else(foreign)?;
         // A clock that was set back makes it new, not older than it may be.
@@ -153,7 +158,7 @@ impl SealedCache {
             return Err(CacheError::TooLarge);
         }
         // Sealed in place: the plain bytes are written over.
-        let nonce = self.key.seal_in_place_append_tag(Aad::from(HEADER), &mut *sealed);
+        let nonce = self.key.seal_in_place_append_tag(Aad::from(&self.known), &mut *sealed);
         let nonce = nonce.map_err(|_| CacheError::Sealed(self.path.clone()))?;
         self.replace(nonce.as_ref(), &sealed).map_err(|source| self.failed("write", source))
     }

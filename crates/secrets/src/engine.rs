@@ -14,13 +14,14 @@ mod secret;
 mod set;
 mod vault;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use pillion_model::secrets::{FileSet, Readiness, Secrets, Server};
+use pillion_model::secrets::{Cache, FileSet, Readiness, Secrets, Server};
 use pillion_runtime::board::{AppControl, Board};
 use pillion_runtime::lifecycle::Lifecycle;
 use pillion_runtime::say;
@@ -55,9 +56,17 @@ pub(crate) struct House {
     status: Status,
     metrics: Metrics,
     news: watch::Sender<()>,
+    /// Secrets that were ever kept.
+    keepers: Cell<u64>,
 }
 
 impl House {
+    /// A number that is greater than those of all keepers of secrets before.
+    fn keeper(&self) -> u64 {
+        self.keepers.set(self.keepers.get() + 1);
+        self.keepers.get()
+    }
+
     /// Says that something has other values.
     fn news(&self) {
         self.news.send_replace(());
@@ -84,13 +93,13 @@ pub(crate) struct Engine {
     configs: Rc<Configs>,
     settings: Arc<Secrets>,
     /// What the connection was made for.
-    server: Option<Server>,
+    made_for: Option<(Server, Option<Cache>)>,
     connection: Option<Rc<Connection>>,
     /// After a server that cannot be set up: how often, and when it is tried again.
     failures: u32,
     retry: Option<SystemTime>,
     sets: BTreeMap<Arc<str>, Set>,
-    environment: Option<(watch::Sender<environment::Order>, JoinHandle<()>)>,
+    environment: Option<(watch::Sender<environment::Order>, JoinHandle<EnvironmentTask>)>,
     api: Option<api::Running>,
     readiness: watch::Sender<Readiness>,
     watching: JoinHandle<()>,
@@ -100,7 +109,7 @@ pub(crate) struct Engine {
 struct Set {
     directory: PathBuf,
     orders: watch::Sender<set::Order>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<SetTask>>,
 }
 
 impl Engine {
@@ -114,6 +123,7 @@ impl Engine {
             status: context.status.clone(),
             metrics: Metrics::new(context.registry.clone()),
             news: watch::Sender::new(()),
+            keepers: Cell::new(0),
         });
         let settings = context.settings.borrow().clone();
         let readiness = watch::Sender::new(settings.readiness);
@@ -122,7 +132,7 @@ impl Engine {
             configs: Rc::new(Configs::new(house.clone())),
             house,
             settings,
-            server: None,
+            made_for: None,
             connection: None,
             failures: 0,
             retry: None,
@@ -159,19 +169,23 @@ impl Engine {
         drop(before);
     }
 
-    /// Makes the client, if the server is another one or could not be set up. Returns the old one.
+    /// Makes the client, if the server or its cache is another one, or it could not be set up.
+    /// Returns the old one.
     fn connect(&mut self, settings: &Secrets) -> Option<Rc<Connection>> {
-        let server = settings.server.as_ref();
-        if server == self.server.as_ref() && self.retry.is_none() {
+        let wanted = settings.server.clone().map(|server| (server, settings.cache.clone()));
+        if wanted == self.made_for && self.retry.is_none() {
             return None;
         }
-        (self.server, self.retry) = (server.cloned(), None);
+        (self.made_for, self.retry) = (wanted, None);
         let before = self.connection.take();
-        let Some(server) = server else {
+        if let Some(before) = &before {
+            before.step_back();
+        }
+        let Some((server, cache)) = &self.made_for else {
             self.house.status.server(None);
             return before;
         };
-        let vault = Rc::new(Vault::open(settings.cache.as_ref()));
+        let vault = Rc::new(Vault::open(cache.as_ref(), server));
         match Connection::new(server, vault, self.house.clone()) {
             Ok(connection) => {
                 self.connection = Some(connection);
@@ -249,7 +263,7 @@ impl Engine {
             self.api = None;
             return;
         };
-        let server = self.server.as_ref();
+        let server = self.made_for.as_ref().map(|(server, _)| server);
         let is_there = |api: &api::Running| server.is_some_and(|server| api.is_for(wanted, server));
         if !self.api.as_ref().is_some_and(is_there) {
             let before = self.api.take();
@@ -270,17 +284,29 @@ impl Engine {
             orders.send_replace(environment::Order::End);
             task
         });
-        let tasks = std::mem::take(&mut self.sets).into_values().map(|set| set.task);
-        for task in tasks.chain(environment) {
-            if timeout_at(deadline.into(), task).await.is_err() {
-                say!(Warn, "a transaction is cut off; the next start takes it up");
-            }
+        // What they give back has the claims: without them, leases would be revoked.
+        let mut held = Vec::new();
+        for set in std::mem::take(&mut self.sets).into_values() {
+            held.push(ended(set.task, deadline).await);
         }
+        let _held = match environment {
+            Some(task) => ended(task, deadline).await,
+            None => None,
+        };
         if let Some(connection) = self.connection.take() {
             connection.end(deadline).await;
         }
         self.house.lifecycle.meet(CONDITION);
     }
+}
+
+/// What a task gives back at its end.
+async fn ended<T>(task: JoinHandle<T>, deadline: Instant) -> Option<T> {
+    let ended = timeout_at(deadline.into(), task).await;
+    if ended.is_err() {
+        say!(Warn, "a transaction is cut off; the next start takes it up");
+    }
+    ended.ok()?.ok()
 }
 
 /// Says in the life of the process whether everything is delivered and fresh.

@@ -63,6 +63,8 @@ pub(crate) struct ServerState {
 /// One secret.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SecretState {
+    /// Who keeps it: the newer one has the greater number.
+    keeper: u64,
     pub(crate) path: String,
     /// How many times its values have changed; 0: there are none yet.
     pub(crate) generation: u64,
@@ -124,8 +126,32 @@ impl Status {
         self.0.changes.send_replace(());
     }
 
-    pub(crate) fn secret(&self, name: &Arc<str>, change: impl FnOnce(&mut SecretState)) {
-        self.change(|state| change(state.secrets.entry(name.clone()).or_default()));
+    /// Changes what is known of a secret, as one of its keepers. For a while after a reload there may be
+    /// two of the same name: the newer one has the word.
+    pub(crate) fn secret(
+        &self,
+        name: &Arc<str>,
+        keeper: u64,
+        change: impl FnOnce(&mut SecretState),
+    ) {
+        self.change(|state| {
+            let secret = state.secrets.entry(name.clone()).or_default();
+            if secret.keeper < keeper {
+                *secret = SecretState { keeper, ..SecretState::default() };
+            }
+            if secret.keeper == keeper {
+                change(secret);
+            }
+        });
+    }
+
+    /// Forgets a secret, unless another keeper has the word by now.
+    pub(crate) fn forget_secret(&self, name: &Arc<str>, keeper: u64) {
+        self.change(|state| {
+            if state.secrets.get(name).is_some_and(|secret| secret.keeper == keeper) {
+                state.secrets.remove(name);
+            }
+        });
     }
 
     pub(crate) fn config(&self, name: &Arc<str>, change: impl FnOnce(&mut ConfigState)) {

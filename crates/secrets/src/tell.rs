@@ -10,7 +10,7 @@ use http::{Method, Request};
 use nix::sys::signal::Signal;
 use pillion_client::Options;
 use pillion_model::secrets::{Confirm, Tell};
-use pillion_runtime::board::{AppControl, Refusal, Secret};
+use pillion_runtime::board::{AppControl, Refusal, Secret, Started};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::commands::{self, CommandError, Order};
@@ -74,6 +74,9 @@ pub enum TellError {
         /// The status.
         status: u16,
     },
+    /// It was restarted, and ended before it confirmed.
+    #[error("the app {0} after its restart")]
+    Ended(String),
     /// The app is not ready.
     #[error("the app is not ready: {0}")]
     NotReady(String),
@@ -82,31 +85,42 @@ pub enum TellError {
     Timeout,
 }
 
-/// Tells the app.
+/// Tells the app. Returns the app where it was restarted for that.
 ///
 /// # Errors
 /// It was not told, or not in time.
-pub async fn tell(tell: &Tell, app: App<'_>, scene: Scene<'_>) -> Result<(), TellError> {
+pub async fn tell(
+    tell: &Tell,
+    app: App<'_>,
+    scene: Scene<'_>,
+) -> Result<Option<Started>, TellError> {
     let telling = async {
         match tell {
-            Tell::Nothing => Ok(()),
+            Tell::Nothing => {}
             Tell::Signal(number) => {
                 let signal = Signal::try_from(*number).map_err(|_| TellError::Signal(*number))?;
-                Ok(app.control.signal(signal).await?)
+                app.control.signal(signal).await?;
             }
-            Tell::Restart => Ok(app.control.restart().await?),
-            Tell::Command(words) => command(words, scene).await,
-            Tell::Http { url, method } => http(url, method, scene).await,
+            Tell::Restart => return Ok(Some(app.control.restart().await?)),
+            Tell::Command(words) => command(words, scene).await?,
+            Tell::Http { url, method } => http(url, method, scene).await?,
         }
+        Ok(None)
     };
     timeout_at(scene.deadline, Box::pin(telling)).await.unwrap_or(Err(TellError::Timeout))
 }
 
-/// Waits until the app confirms: asks, and asks again after a wait that grows.
+/// Waits until the app confirms: asks, and asks again after a wait that grows. It cannot any more once
+/// `started` has ended.
 ///
 /// # Errors
 /// It has not confirmed in time: the reason of the last refusal.
-pub async fn confirm(confirm: &Confirm, app: App<'_>, scene: Scene<'_>) -> Result<(), TellError> {
+pub async fn confirm(
+    confirm: &Confirm,
+    app: App<'_>,
+    scene: Scene<'_>,
+    started: Option<Started>,
+) -> Result<(), TellError> {
     let mut last = TellError::Timeout;
     let mut wait = WAITS.0;
     let asking = async {
@@ -119,8 +133,21 @@ pub async fn confirm(confirm: &Confirm, app: App<'_>, scene: Scene<'_>) -> Resul
             wait = (wait * 2).min(WAITS.1);
         }
     };
-    let asked = timeout_at(scene.deadline, Box::pin(asking)).await;
-    asked.map_err(|_| last)
+    let ended = async {
+        match started {
+            Some(started) => started.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let how = tokio::select! {
+        biased;
+        asked = timeout_at(scene.deadline, Box::pin(asking)) => match asked {
+            Ok(()) => return Ok(()),
+            Err(_) => None,
+        },
+        how = ended => Some(how),
+    };
+    Err(how.map_or(last, TellError::Ended))
 }
 
 async fn ask(confirm: &Confirm, app: App<'_>, scene: Scene<'_>) -> Result<(), TellError> {

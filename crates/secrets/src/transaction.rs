@@ -163,12 +163,10 @@ impl Run<'_, '_, '_> {
         let scene = Scene { folder: &folder, secrets: &secrets, deadline };
         let since = Instant::now();
         let result = tell::tell(&set.tell, app, scene).await;
-        if self.done(told, since, result).is_none() {
-            return false;
-        }
+        let Some(started) = self.done(told, since, result) else { return false };
         (self.observe)(Step::Told);
         let since = Instant::now();
-        let result = tell::confirm(&set.confirm, app, scene).await;
+        let result = tell::confirm(&set.confirm, app, scene, started).await;
         let is_confirmed = self.done(confirmed, since, result).is_some();
         if is_confirmed {
             (self.observe)(Step::Confirmed);

@@ -28,9 +28,11 @@ mod peer;
 mod pillion;
 mod process;
 mod refusal;
+mod relay;
 mod rest;
 mod small_disk;
 mod torture;
+mod volume;
 mod wire;
 
 pub use admin::Admin;
@@ -50,9 +52,11 @@ pub use peer::{
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
 pub use refusal::ClosedPort;
+pub use relay::Relay;
 pub use rest::{Answer, Rest};
 pub use small_disk::SmallDisk;
 pub use torture::{Report, SinkReport, Torture};
+pub use volume::Volume;
 pub use wire::{End, Response, Wire};
 
 pub use nix::sys::signal::Signal;

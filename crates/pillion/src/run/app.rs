@@ -125,6 +125,13 @@ impl Beside {
         self.state = State::Resting { until: Instant::now() + wait };
     }
 
+    /// Starts it again at once, if it rests.
+    pub(super) fn rest_no_longer(&mut self) {
+        if let State::Resting { until } = &mut self.state {
+            *until = Instant::now();
+        }
+    }
+
     /// Sends it a signal.
     pub(super) fn signal(&self, signal: Signal) {
         if let Err(error) = self.app.signal(signal) {

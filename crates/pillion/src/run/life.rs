@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use pillion_model::config::Loaded;
 use pillion_model::settings::AppSettings;
 use pillion_model::snapshot::Direction;
-use pillion_runtime::board::{AppControl, AppOrder, Refusal};
+use pillion_runtime::board::{AppControl, AppOrder, Refusal, Started};
 use pillion_runtime::metrics::Counter;
 use pillion_runtime::notify::Notifier;
 use pillion_runtime::say;
@@ -62,7 +62,9 @@ pub(super) struct Life {
     /// While an app that failed is cleared away: the wait before its next start.
     restart_wait: Option<Duration>,
     /// Who asked for a restart of the app, and is told when it has been started.
-    restart_asked: Vec<oneshot::Sender<Result<(), Refusal>>>,
+    restart_asked: Vec<oneshot::Sender<Result<Started, Refusal>>>,
+    /// Who has restarted the app that is not ready yet, and wants to know how it ends.
+    trials: Vec<oneshot::Sender<String>>,
     /// The app, while its secrets are waited for.
     app_waits: Option<App>,
     app_view: watch::Sender<AppView>,
@@ -135,6 +137,7 @@ impl Life {
             app_told: false,
             restart_wait: None,
             restart_asked: Vec::new(),
+            trials: Vec::new(),
             app_waits: None,
             app_view,
             notifier,

@@ -1,9 +1,17 @@
 //! The secrets role in the real program, before a real server.
 
+mod api;
 mod api_guide;
+mod auth;
 pub(crate) mod bed;
+mod change;
+mod configs;
 mod crash;
 mod delivery;
+mod end;
 mod many;
+mod outage;
+mod restart;
 mod rotation;
+mod storm;
 mod sync;

@@ -169,6 +169,8 @@ impl Keeping {
         environment: &[(OsString, OsString)],
         command: &[OsString],
     ) -> io::Result<Pid> {
+        // A stop that was asked for once more, when the first was over, has nothing left to end.
+        self.go_on_ending();
         if self.app.is_some() || self.ending.is_some() {
             return Err(Errno::EBUSY.into());
         }

@@ -15,10 +15,13 @@ use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pillion_runtime::signals::{Blocked, Intent, Signals};
 use pillion_runtime::supervise::{App, Captured, Exit, Keeper};
 
-/// `host run STOP_MILLIS TIMES COMMAND…`, `host capture NAME=VALUE COMMAND…` or `host listen`.
+/// `host run STOP_MILLIS TIMES COMMAND…`, `host capture NAME=VALUE COMMAND…`, `host again TIMES COMMAND…`
+/// or `host listen`.
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next().unwrap().to_str().unwrap() {
@@ -31,8 +34,33 @@ fn main() -> ExitCode {
             let variable = words.next().unwrap().into_string().unwrap();
             capture(variable.split_once('=').unwrap(), words.collect())
         }
+        "again" => {
+            let times = words.next().unwrap().to_str().unwrap().parse().unwrap();
+            again(times, words.collect())
+        }
         _ => listen(),
     }
+}
+
+/// Starts and stops the app. The keeper finds a further stop and the next start together.
+fn again(times: u32, command: Vec<OsString>) -> ExitCode {
+    let keeper = Keeper::fork(Duration::ZERO, Captured::default()).unwrap();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let mut app = keeper.into_app(command).unwrap();
+        let keeper = Pid::from_raw(i32::try_from(app.keeper_pid()).unwrap());
+        for _ in 0..times {
+            kill(keeper, Signal::SIGSTOP).unwrap();
+            app.kill_tree();
+            let goes_on = async { kill(keeper, Signal::SIGCONT).unwrap() };
+            let (started, ()) = tokio::join!(app.start(), goes_on);
+            if let Err(error) = started {
+                println!("error: {error}");
+                return ExitCode::from(error.exit_code());
+            }
+            app.stop(Duration::ZERO).await;
+        }
+        ExitCode::SUCCESS
+    })
 }
 
 /// Runs the app to its end with one variable more, and shows what came out of its outputs.

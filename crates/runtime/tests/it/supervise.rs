@@ -266,6 +266,12 @@ fn an_app_is_started_again_without_what_it_left_behind() {
 }
 
 #[test]
+fn a_stop_that_is_asked_for_twice_does_not_keep_the_app_from_its_next_start() {
+    let mut host = Host::spawn(command(["again", "3", "sleep", "1000"]));
+    assert_eq!(host.end(), Some(0), "{}", host.said);
+}
+
+#[test]
 fn ctrl_c_comes_to_the_app_once_and_from_the_terminal() {
     let terminal = nix::pty::openpty(None, None).unwrap();
     let script = "trap 'echo got INT' INT; trap 'exit 3' TERM; echo ready; \

@@ -5,7 +5,10 @@ use crate::bao::{Bao, Error, Grant, Trouble};
 pub(super) async fn log_in(bao: &Bao, mount: &str, role: Option<&str>) -> Result<Grant, Error> {
     let path = format!("auth/{mount}/login");
     bao.reconnect().map_err(|error| {
-        Error::new(format!("log in at {path}"), Trouble::Credential(error.to_string()))
+        Error::new(
+            format!("log in to {} at {path}", bao.server().url),
+            Trouble::Credential(error.to_string()),
+        )
     })?;
     match role {
         Some(role) => bao.log_in(&path, &[("name", role)]).await,

@@ -66,6 +66,16 @@ pub enum Trouble {
         /// What the server said.
         said: String,
     },
+    /// 400 or 403 to a login.
+    #[error("status {status}: the server refuses the login{said}; {advice}")]
+    LoginRefused {
+        /// The status.
+        status: u16,
+        /// What the server said.
+        said: String,
+        /// What to do, which depends on the way to log in.
+        advice: &'static str,
+    },
     /// 403 because the token does not live any more.
     #[error("the server does not know our token: it is wrong, was revoked, or its time is over")]
     TokenGone,
@@ -156,6 +166,7 @@ impl Trouble {
             | Self::TooMany { .. } => true,
             Self::Behind { .. }
             | Self::Denied { .. }
+            | Self::LoginRefused { .. }
             | Self::TokenGone
             | Self::NotAllowed { .. }
             | Self::NotFound { .. }
@@ -181,6 +192,7 @@ impl Trouble {
             Self::TooMany { .. } => "too_many_requests",
             Self::Behind { .. } => "behind",
             Self::Denied { .. } | Self::NotAllowed { .. } => "denied",
+            Self::LoginRefused { .. } => "login_refused",
             Self::TokenGone => "token_gone",
             Self::NotFound { .. } => "not_found",
             Self::Deleted { .. } | Self::Destroyed { .. } => "deleted",

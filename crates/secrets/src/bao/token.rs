@@ -60,7 +60,7 @@ impl Bao {
         path: &str,
         credentials: &[(&str, &str)],
     ) -> Result<Grant, Error> {
-        let doing = || format!("log in at {path}");
+        let doing = || format!("log in to {} at {path}", self.server().url);
         let secrets: Vec<&str> = credentials.iter().map(|(_, value)| *value).collect();
         let answer = self.ok(doing, Call::write(path, credentials), &secrets).await?;
         granted(doing, &answer)

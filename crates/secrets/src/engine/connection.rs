@@ -28,6 +28,8 @@ pub(super) struct Connection {
     bank: Rc<Bank>,
     secrets: RefCell<BTreeMap<String, Weak<Shown>>>,
     keepers: RefCell<JoinSet<()>>,
+    /// Shows our tokens.
+    following: JoinHandle<()>,
     /// Becomes true when every lease is to be revoked.
     revoke: watch::Sender<bool>,
 }
@@ -39,14 +41,17 @@ pub(super) struct Bank {
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
     pub(super) vault: Rc<Vault>,
-    /// They end old sessions, and save what is kept for the next start.
-    tasks: [JoinHandle<()>; 2],
+    /// Ends old sessions.
+    releasing: JoinHandle<()>,
+    /// Saves what is kept for the next start.
+    saving: JoinHandle<()>,
 }
 
 impl Drop for Bank {
     fn drop(&mut self) {
         // They have the last ends of what keeps our tokens alive, which ends with them.
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.releasing.abort();
+        self.saving.abort();
     }
 }
 
@@ -72,18 +77,20 @@ impl Connection {
         let ledger = Rc::<Ledger>::default();
         let releasing = spawn_local(ledger.clone().run(tokens.clone()));
         let saving = spawn_local(vault.clone().run(tokens.clone()));
-        spawn_local(follow(tokens.clone(), house.clone(), server.url.clone()));
+        let following = spawn_local(follow(tokens.clone(), house.clone()));
         Ok(Rc::new(Self {
             bank: Rc::new(Bank {
                 broker: Broker::new(bao.clone(), tokens),
                 house,
                 ledger,
                 vault,
-                tasks: [releasing, saving],
+                releasing,
+                saving,
             }),
             bao,
             secrets: RefCell::default(),
             keepers: RefCell::default(),
+            following,
             revoke: watch::Sender::new(false),
         }))
     }
@@ -91,6 +98,13 @@ impl Connection {
     /// What passes requests of others on, and how the server is configured.
     pub(super) fn client(&self) -> (Client, Server) {
         (self.bao.client(), self.bao.server().clone())
+    }
+
+    /// Leaves the status, and what is kept for the next start, to the connection that takes the place
+    /// of this one.
+    pub(super) fn step_back(&self) {
+        self.following.abort();
+        self.bank.saving.abort();
     }
 
     /// Our tokens.
@@ -164,14 +178,14 @@ impl Drop for Connection {
 }
 
 /// Shows the tokens.
-async fn follow(tokens: Tokens, house: Rc<House>, url: Arc<str>) {
+async fn follow(tokens: Tokens, house: Rc<House>) {
     let mut watch = tokens.watch();
     // Whoever keeps tokens ends with the last who wants some.
     drop(tokens);
     while watch.changed().await.is_ok() {
         let sessions = watch.borrow_and_update().clone();
         house.status.change(|state| {
-            if let Some(server) = state.server.as_mut().filter(|server| server.url == url) {
+            if let Some(server) = &mut state.server {
                 server.sessions = sessions;
             }
         });

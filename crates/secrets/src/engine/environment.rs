@@ -66,8 +66,9 @@ impl EnvironmentTask {
         task
     }
 
-    /// Keeps the variables up to date until it is told to end.
-    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) {
+    /// Keeps the variables up to date until it is told to end; then it gives back itself, as leases
+    /// outlive it.
+    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) -> Self {
         let mut news = self.house.watch_news();
         loop {
             self.deliver().await;
@@ -77,7 +78,7 @@ impl EnvironmentTask {
                     let order = orders.borrow_and_update().clone();
                     match order {
                         Order::Keep(environment, catalog) => self.follow(environment, &catalog),
-                        Order::End => return,
+                        Order::End => return self,
                     }
                 }
                 () = until(self.retry) => {
@@ -140,11 +141,17 @@ impl EnvironmentTask {
     async fn restart(&self) -> Result<(), String> {
         let deadline = Instant::now() + READY_TIMEOUT;
         let restarted = async {
-            self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
-            while super::app_is_ready(&self.house.lifecycle).is_err() {
-                sleep(LOOK).await;
+            let started = self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
+            let ready = async {
+                while super::app_is_ready(&self.house.lifecycle).is_err() {
+                    sleep(LOOK).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = ready => Ok(()),
+                how = started.ended() => Err(format!("the app {how}")),
             }
-            Ok(())
         };
         tokio::select! {
             biased;

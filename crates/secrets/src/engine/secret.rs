@@ -74,6 +74,8 @@ pub(super) type Shown = watch::Sender<Option<Value>>;
 
 /// The task of one secret.
 pub(super) struct Keeper {
+    /// Its number: a newer one for the same name has a greater one.
+    number: u64,
     source: Arc<SecretSource>,
     bank: Rc<Bank>,
     /// `None` once nobody wants it any more.
@@ -92,6 +94,7 @@ impl Keeper {
     /// A secret that is fetched as soon as this runs.
     pub(super) fn new(source: Arc<SecretSource>, bank: Rc<Bank>, shown: Option<Rc<Shown>>) -> Self {
         Self {
+            number: bank.house.keeper(),
             source,
             bank,
             shown,
@@ -278,7 +281,10 @@ impl Keeper {
             // It is as stale as before.
             if let Some(error) = error {
                 let name = &self.source.name;
-                self.bank.house.status.secret(name, |it| (it.failing_since, it.error) = error);
+                self.bank
+                    .house
+                    .status
+                    .secret(name, self.number, |it| (it.failing_since, it.error) = error);
             }
         }
     }
@@ -338,7 +344,7 @@ impl Keeper {
             // Somebody has come since.
             return;
         }
-        self.bank.house.status.change(|state| drop(state.secrets.remove(&self.source.name)));
+        self.bank.house.status.forget_secret(&self.source.name, self.number);
         self.bank.vault.forget(&self.source);
         self.old.extend(self.newest.take().filter(Generation::is_leased));
     }
@@ -407,17 +413,18 @@ impl Keeper {
         if was_failing {
             say!(Info, "a secret can be refreshed again", secret = name);
         }
-        self.bank.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, self.number, |secret| {
             (secret.failing_since, secret.error) = (None, None);
             secret.refreshed = Some(now);
         });
     }
 
     fn went_wrong(&self, failure: &Failure) {
-        let (name, error) = (&self.source.name, failure.error.to_string());
+        let (name, error) = (&self.source.name, failure.reason());
         self.bank.house.status.hit(failure.error.trouble.limit());
+        // Where another one keeps a secret of this name, nobody is concerned.
         let mut is_new = false;
-        self.bank.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, self.number, |secret| {
             is_new = secret.error.as_ref() != Some(&error);
             secret.failing_since.get_or_insert_with(SystemTime::now);
             secret.error = Some(error.clone());
@@ -445,7 +452,7 @@ impl Keeper {
             Some(newest) => newest.life.due(),
             None => Due { what: Step::Replace, at: self.retry },
         };
-        self.bank.house.status.secret(name, |secret| {
+        self.bank.house.status.secret(name, self.number, |secret| {
             secret.path.clone_from(&self.source.path);
             secret.generation = self.count;
             secret.next = Some((next.what, next.at));

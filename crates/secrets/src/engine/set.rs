@@ -80,8 +80,9 @@ impl SetTask {
         }
     }
 
-    /// Keeps the set up to date until it is told to end.
-    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) {
+    /// Keeps the set up to date until it is told to end. When the process ends, it gives back itself:
+    /// leases outlive it, as long as nobody lets go of what the app uses.
+    pub(super) async fn run(mut self, mut orders: watch::Receiver<Order>) -> Option<Self> {
         self.make_plan();
         let mut news = self.house.watch_news();
         loop {
@@ -92,8 +93,11 @@ impl SetTask {
                     let order = orders.borrow_and_update().clone();
                     match order {
                         Order::Keep(set, catalog) => self.follow(set, catalog),
-                        Order::Remove => return self.remove().await,
-                        Order::End => return,
+                        Order::Remove => {
+                            self.remove().await;
+                            return None;
+                        }
+                        Order::End => return Some(self),
                     }
                 }
                 () = until(self.retry) => {

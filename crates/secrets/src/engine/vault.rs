@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use pillion_model::secrets::{Cache, SecretSource};
+use pillion_model::secrets::{Cache, SecretSource, Server};
 use pillion_runtime::say;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -29,11 +29,12 @@ pub(super) struct Vault {
 }
 
 impl Vault {
-    /// Opens the cache, if one is configured. Without it, or where it does not open, the start is
-    /// one without a cache.
-    pub(super) fn open(settings: Option<&Cache>) -> Self {
+    /// Opens the cache of a server, if one is configured. Without it, or where it does not open, the
+    /// start is one without a cache.
+    pub(super) fn open(settings: Option<&Cache>, server: &Server) -> Self {
         let Some(settings) = settings else { return Self::default() };
-        let opened = SealedCache::new(settings).map(|cache| (cache.load(SystemTime::now()), cache));
+        let opened =
+            SealedCache::new(settings, server).map(|cache| (cache.load(SystemTime::now()), cache));
         match opened {
             Ok((restored, cache)) => {
                 let restored = restored.unwrap_or_else(|error| {

@@ -6,12 +6,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use pillion_model::secrets::Cache;
+use pillion_model::secrets::{Cache, Server};
 use pillion_runtime::board::Secret;
 use pillion_secrets::cache::{CacheError, CachedSession, Contents, SealedCache};
 use pillion_secrets::fetched::{Datum, Fetched, Lease};
 use pillion_secrets::template::Request;
 use proptest::prelude::*;
+
+use crate::bed::token_file;
+
+const URL: &str = "https://bao.test:8200";
+
+fn server(url: &str) -> Server {
+    crate::bed::server(url, token_file(Path::new("token")))
+}
 
 fn settings(folder: &Path) -> Cache {
     Cache {
@@ -30,7 +38,7 @@ fn write_key(folder: &Path, key: &[u8], mode: u32) {
 
 fn cache(folder: &Path) -> SealedCache {
     write_key(folder, &[7; 32], 0o400);
-    SealedCache::new(&settings(folder)).unwrap()
+    SealedCache::new(&settings(folder), &server(URL)).unwrap()
 }
 
 fn time(seconds: u64) -> SystemTime {
@@ -132,7 +140,7 @@ fn another_key_does_not_open_it() {
     let folder = tempfile::tempdir().unwrap();
     cache(folder.path()).save(&contents(&[])).unwrap();
     write_key(folder.path(), &[8; 32], 0o400);
-    let other = SealedCache::new(&settings(folder.path())).unwrap();
+    let other = SealedCache::new(&settings(folder.path()), &server(URL)).unwrap();
     let error = other.load(time(100)).unwrap_err();
     assert!(error.to_string().contains("give the right key or remove the file"), "{error}");
 }
@@ -165,7 +173,7 @@ fn keys_are_taken_in_both_forms_and_only_from_files_of_ours() {
     cache(folder.path()).save(&contents(&[])).unwrap();
     for key in [digits.clone(), format!("{digits}\n")] {
         write_key(folder.path(), key.as_bytes(), 0o600);
-        let same = SealedCache::new(&settings(folder.path())).unwrap();
+        let same = SealedCache::new(&settings(folder.path()), &server(URL)).unwrap();
         assert!(same.load(time(100)).unwrap().is_some());
     }
     for (key, mode, expected) in [
@@ -176,8 +184,22 @@ fn keys_are_taken_in_both_forms_and_only_from_files_of_ours() {
         (&[7; 32], 0o404, "mode 0404"),
     ] {
         write_key(folder.path(), key, mode);
-        let error = SealedCache::new(&settings(folder.path())).unwrap_err().to_string();
+        let error =
+            SealedCache::new(&settings(folder.path()), &server(URL)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("short"));
     }
+}
+
+#[test]
+fn the_cache_of_another_server_or_namespace_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    cache(folder.path()).save(&contents(&[])).unwrap();
+    let inside = Server { namespace: Some("team".to_owned()), ..server(URL) };
+    for other in [server("https://other.test:8200"), inside] {
+        let other = SealedCache::new(&settings(folder.path()), &other).unwrap();
+        let error = other.load(time(200)).unwrap_err();
+        assert!(matches!(error, CacheError::Sealed(_)), "{error}");
+    }
+    assert!(cache(folder.path()).load(time(200)).unwrap().is_some());
 }

@@ -3,11 +3,10 @@
 use pillion_model::secrets::SecretSource;
 use pillion_secrets::bao::{Bao, Trouble};
 use pillion_secrets::broker::Look;
-use pillion_testkit::OpenBao;
+use pillion_testkit::{OpenBao, Relay};
 use serde_json::json;
 
 use crate::bed::{Files, Ride, post, root, server, source, text};
-use crate::relay::Relay;
 
 #[tokio::test]
 async fn a_kv_secret_is_had_by_either_path_from_either_version_of_the_engine() {

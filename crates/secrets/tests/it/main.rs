@@ -18,7 +18,6 @@ mod engine;
 mod files;
 mod kv;
 mod outage;
-mod relay;
 mod session;
 mod sources;
 mod store;

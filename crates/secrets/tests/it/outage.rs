@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use pillion_secrets::bao::Trouble;
 use pillion_secrets::session::{Session, SessionId};
-use pillion_testkit::OpenBao;
+use pillion_testkit::{OpenBao, Relay};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::bed::{Files, Ride, approle, eventually, root, server, source, text, token_file};
-use crate::relay::Relay;
 
 #[tokio::test]
 async fn a_server_that_is_sealed_or_killed_is_found_again() {

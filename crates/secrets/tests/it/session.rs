@@ -2,12 +2,11 @@
 
 use std::time::SystemTime;
 
-use pillion_testkit::OpenBao;
+use pillion_testkit::{OpenBao, Relay};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::bed::{Files, Ride, approle, eventually, post, server, source, text};
-use crate::relay::Relay;
 
 const RENEWAL: &str = "POST /v1/auth/token/renew-self";
 

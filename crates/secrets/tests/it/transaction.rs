@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use pillion_model::secrets::{Confirm, FileSet, SetCheck, Tell};
-use pillion_runtime::board::{AppControl, AppOrder, Delivered, Refusal, Secret};
+use pillion_runtime::board::{AppControl, AppOrder, Delivered, Refusal, Secret, Started};
 use pillion_secrets::store::{Draft, Observer, Step, Store};
 use pillion_secrets::tell::App;
 use pillion_secrets::transaction::{self, Change, Context, Outcome, Part, Report};
@@ -72,20 +72,26 @@ pub(crate) fn run(
         let app = tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 told.fetch_add(1, Ordering::SeqCst);
-                let (what, answer) = match order {
+                // A second telling is the one that it is to take the old version again.
+                let is_refused = refuses && told.load(Ordering::SeqCst) == 1;
+                let answered = match is_refused {
+                    true => Err(Refusal("it does not want to".to_owned())),
+                    false => Ok(()),
+                };
+                let what = match order {
                     AppOrder::Signal(signal, answer) => {
                         if let Some(pid) = pid {
                             pillion_testkit::send_signal(pid, signal);
                         }
-                        (signal.to_string(), answer)
+                        let _gone = answer.send(answered);
+                        signal.to_string()
                     }
-                    AppOrder::Restart(answer) => ("restart".to_owned(), answer),
+                    AppOrder::Restart(answer) => {
+                        let _gone = answer.send(answered.map(|()| Started::new().1));
+                        "restart".to_owned()
+                    }
                 };
                 asked.lock().unwrap().push(what);
-                // A second telling is the one that it is to take the old version again.
-                let refusal = Refusal("it does not want to".to_owned());
-                let is_refused = refuses && told.load(Ordering::SeqCst) == 1;
-                let _gone = answer.send(if is_refused { Err(refusal) } else { Ok(()) });
             }
         });
         let ready = || -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use pillion_runtime::board::Refusal;
+use pillion_runtime::board::{Refusal, Started};
 use pillion_runtime::say;
 use pillion_runtime::supervise::{App, Exit, StartError};
 use tokio::sync::oneshot;
@@ -15,6 +15,10 @@ use super::super::look::Place;
 use super::super::sidecar::APP;
 use super::{Life, Stage};
 use crate::failure::Failure;
+
+/// An app that failed after a role restarted it is started again after this time, whatever
+/// `app.restart` says, unless the role asks for that before: files and variables are the old ones then.
+const TRIAL_WAIT: Duration = Duration::from_secs(5);
 
 impl Life {
     /// Starts the app for the first time: at once, or when its secrets are there.
@@ -78,24 +82,31 @@ impl Life {
     }
 
     /// A role asks for a restart of the app. It is answered when the app has been started again.
-    pub(super) fn role_restarts(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) {
+    pub(super) fn role_restarts(&mut self, answer: oneshot::Sender<Result<Started, Refusal>>) {
         let app = self.sources.app.as_mut().filter(|_| self.ending.is_none());
         let Some(app) = app else {
             drop(answer.send(Err(Refusal("there is no supervised app that goes on".to_owned()))));
             return;
         };
         self.restart_asked.push(answer);
+        // It is no failure if it ends now.
+        self.trials.clear();
+        self.restart_wait = Some(Duration::ZERO);
         if app.is_running() {
             app.stop();
-            self.restart_wait = Some(Duration::ZERO);
             self.sidecar.proxy.set_app(None);
             self.app_missing("it is restarted");
+        } else {
+            app.rest_no_longer();
         }
     }
 
     fn app_started(&mut self, pid: u32) {
+        self.restart_wait = None;
         for asked in self.restart_asked.drain(..) {
-            drop(asked.send(Ok(())));
+            let (ended, started) = Started::new();
+            drop(asked.send(Ok(started)));
+            self.trials.push(ended);
         }
         self.sidecar.proxy.set_app(None);
         self.app_view.send_modify(|view| {
@@ -120,6 +131,7 @@ impl Life {
     }
 
     pub(super) fn app_ready(&mut self) {
+        self.trials.clear();
         self.sidecar.lifecycle.meet(APP);
         if self.announced {
             let place = where_the_app_is(&self.app_view.borrow());
@@ -157,9 +169,13 @@ impl Life {
         if exit != Exit::Code(0) {
             say!(Info, "the app {exit}");
         }
+        let is_on_trial = self.is_on_trial(exit);
         let app = self.sources.app.as_mut().filter(|_| self.stage == Stage::Serving);
         if let Some(app) = app
-            && let Some(wait) = app.restart_after(exit, ran)
+            && let Some(wait) = match is_on_trial {
+                true => Some(TRIAL_WAIT),
+                false => app.restart_after(exit, ran),
+            }
         {
             app.stop();
             self.restart_wait = Some(wait);
@@ -167,6 +183,13 @@ impl Life {
             return;
         }
         self.end("the app ended");
+    }
+
+    /// Tells those who restarted the app, and wait for it to be ready, how it ended. Whether there is
+    /// one: it takes back what it changed, and asks for another restart.
+    fn is_on_trial(&mut self, exit: Exit) -> bool {
+        let told = self.trials.drain(..).map(|trial| trial.send(exit.to_string()));
+        told.filter(Result::is_ok).count() > 0
     }
 
     /// Nothing of the app is left: either it is started again, or the end goes on.

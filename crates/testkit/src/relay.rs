@@ -1,12 +1,14 @@
-//! A relay before a server that counts requests, and that answers itself when it is told to.
+//! A relay before a server that counts requests, and that is slow or answers itself when it is told
+//! to.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-/// Passes HTTP/1.1 requests on, one for each connection.
-pub(crate) struct Relay {
+/// Passes HTTP/1.1 requests on, one for each connection, as long as nothing else is asked for.
+pub struct Relay {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -14,12 +16,21 @@ pub(crate) struct Relay {
 #[derive(Default)]
 struct State {
     seen: Vec<String>,
-    /// For paths that contain the text: the whole answer in place of the server's.
-    instead: Option<(String, String)>,
+    /// What happens to requests whose line contains the text.
+    conduct: Option<(String, Conduct)>,
+}
+
+#[derive(Clone)]
+enum Conduct {
+    /// The whole answer in place of the server's.
+    Answer(String),
+    /// They reach the server so much later.
+    Delay(Duration),
 }
 
 impl Relay {
-    pub(crate) fn before(server: SocketAddr) -> Self {
+    /// A relay on a port of its own, before the server at this address.
+    pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<Mutex<State>>::default();
@@ -37,32 +48,44 @@ impl Relay {
         Self { address, state }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its address as a URL.
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The requests so far, such as `GET /v1/secret/data/db`.
-    pub(crate) fn seen(&self) -> Vec<String> {
+    pub fn seen(&self) -> Vec<String> {
         self.state.lock().unwrap().seen.clone()
     }
 
     /// How many of them contain a text.
-    pub(crate) fn count(&self, text: &str) -> usize {
+    pub fn count(&self, text: &str) -> usize {
         self.seen().iter().filter(|line| line.contains(text)).count()
     }
 
-    pub(crate) fn forget(&self) {
+    /// Forgets the requests so far.
+    pub fn forget(&self) {
         self.state.lock().unwrap().seen.clear();
     }
 
-    /// From now on answers paths that contain `text` with a status line and fields.
-    pub(crate) fn answer(&self, text: &str, head: &str) {
+    /// From now on answers requests whose line contains `text` with a status line and fields.
+    pub fn answer(&self, text: &str, head: &str) {
         let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        self.state.lock().unwrap().instead = Some((text.to_owned(), answer));
+        self.conduct(text, Conduct::Answer(answer));
     }
 
-    pub(crate) fn pass(&self) {
-        self.state.lock().unwrap().instead = None;
+    /// From now on lets requests whose line contains `text` wait before they are passed on.
+    pub fn delay(&self, text: &str, delay: Duration) {
+        self.conduct(text, Conduct::Delay(delay));
+    }
+
+    fn conduct(&self, text: &str, conduct: Conduct) {
+        self.state.lock().unwrap().conduct = Some((text.to_owned(), conduct));
+    }
+
+    /// From now on passes everything on at once.
+    pub fn pass(&self) {
+        self.state.lock().unwrap().conduct = None;
     }
 }
 
@@ -90,15 +113,17 @@ fn pass_on(
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let mut client = client;
-    let instead = {
+    let conduct = {
         let mut state = state.lock().unwrap();
         let line = first.rsplit_once(' ').map_or("", |(line, _)| line).to_owned();
-        let instead = state.instead.clone().filter(|(text, _)| line.contains(text.as_str()));
+        let conduct = state.conduct.clone().filter(|(text, _)| line.contains(text.as_str()));
         state.seen.push(line);
-        instead
+        conduct.map(|(_, conduct)| conduct)
     };
-    if let Some((_, answer)) = instead {
-        return client.write_all(answer.as_bytes());
+    match conduct {
+        Some(Conduct::Answer(answer)) => return client.write_all(answer.as_bytes()),
+        Some(Conduct::Delay(delay)) => thread::sleep(delay),
+        None => {}
     }
     let mut upstream = TcpStream::connect(server)?;
     upstream.write_all(format!("{first}{head}connection: close\r\n\r\n").as_bytes())?;
