@@ -274,6 +274,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_until_the_end_can_be_shortened_while_it_runs() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (stopper, mut stop) = Stopper::new();
+        stopper.stop(Instant::now() + Duration::from_secs(3600));
+        runtime.block_on(async {
+            let over = stop.over();
+            tokio::pin!(over);
+            tokio::select! {
+                biased;
+                () = &mut over => panic!("an hour has not gone by"),
+                () = async {} => stopper.stop(Instant::now()),
+            }
+            over.await;
+        });
+    }
+
+    #[test]
     fn a_role_that_failed_is_started_again_and_ends_when_it_is_told_to() {
         let registry = Registry::new(10);
         let (started, starts) = mpsc::channel();
