@@ -7,9 +7,9 @@ use pillion_testkit::{Gate, Origin, eventually, peak_memory_kib};
 use super::text;
 use crate::pillion;
 
-/// What the role may take beside its budget: code that was not used before, buffers on their way
-/// through the allocator.
-const BESIDE_THE_BUDGET: f64 = (12 << 20) as f64;
+/// What the role may take beside its budget: code that was not used before, which is much in a debug
+/// build, and what the allocator keeps for a moment. Copies of what waits would be more.
+const BESIDE_THE_BUDGET: f64 = (20 << 20) as f64;
 
 #[test]
 fn a_sink_that_takes_nothing_for_a_while_costs_no_more_memory_than_the_budget() {
