@@ -1,13 +1,14 @@
 //! `cargo xtask bench`: Pillion and its peers, one after another on the same core, in turns.
 
 mod case;
-mod load;
-mod measure;
-mod origin;
-mod pace;
+mod logs;
+mod openbao;
 mod page;
-pub(crate) mod relay;
+mod proxy;
 mod report;
+mod role;
+mod secrets;
+mod section;
 mod stand;
 mod subject;
 mod targets;
@@ -18,8 +19,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use case::{CASES, Case, Work};
-use report::Report;
+use logs::FluentBit;
+use proxy::ProxyWork;
+pub(crate) use proxy::relay::command as relay;
+use report::{Report, Value};
 use stand::Stand;
+use subject::Subject;
 
 use crate::failure::{Doing, Failure};
 use crate::{program, setup, workspace};
@@ -49,9 +54,10 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         return again_optimised(arguments);
     }
+    let absent = absent(&options)?;
     setup::for_bench()?;
     let stand = Stand::new()?;
-    let (report, failures) = run(&stand, &options);
+    let (report, failures) = run(&stand, &options, &absent);
     drop(stand);
     page::show(&report, options.write, &program_line(arguments))?;
     if failures.is_empty() {
@@ -69,16 +75,17 @@ fn again_optimised(arguments: &[String]) -> Result<(), Failure> {
 }
 
 /// Runs every case that was asked for. A subject that fails leaves its case; the others go on.
-fn run(stand: &Stand, options: &Options) -> (Report, Vec<String>) {
+fn run(stand: &Stand, options: &Options, absent: &[Subject]) -> (Report, Vec<String>) {
     let mut report = Report::default();
     let mut failures = Vec::new();
     for case in CASES.iter().filter(|case| options.takes(case)) {
         println!("bench: {}: {}", case.name, case.about);
         let mut subjects = case.subjects.to_vec();
+        subjects.retain(|subject| !absent.contains(subject));
         for round in 0..options.rounds_of(case) {
             let mut failed = Vec::new();
             for subject in &subjects {
-                match measure::round(stand, *subject, case.work, options.seconds) {
+                match measure(stand, *subject, case.work, options.seconds) {
                     Ok(values) => {
                         println!(
                             "  {:>2} {:17} {}",
@@ -86,7 +93,7 @@ fn run(stand: &Stand, options: &Options) -> (Report, Vec<String>) {
                             subject.name(),
                             page::line(&values)
                         );
-                        report.add(case.name, *subject, &values);
+                        report.add(case, *subject, &values);
                     }
                     Err(failure) => {
                         println!("  {:>2} {:17} {failure}", round + 1, subject.name());
@@ -103,6 +110,34 @@ fn run(stand: &Stand, options: &Options) -> (Report, Vec<String>) {
         }
     }
     (report, failures)
+}
+
+/// Who cannot take part, because this machine does not have it and setup does not bring it.
+fn absent(options: &Options) -> Result<Vec<Subject>, Failure> {
+    let takes_part = |case: &Case| case.subjects.contains(&Subject::FluentBit);
+    let is_wanted = CASES.iter().any(|case| options.takes(case) && takes_part(case));
+    if !is_wanted || FluentBit::find()?.is_some() {
+        return Ok(Vec::new());
+    }
+    println!(
+        "bench: there is no Fluent Bit, its column stays empty; set FLUENT_BIT to its program, or \
+         have `fluent-bit` in PATH"
+    );
+    Ok(vec![Subject::FluentBit])
+}
+
+/// Measures one round; `seconds` is how long a load lasts, and scales what is shipped.
+fn measure(
+    stand: &Stand,
+    subject: Subject,
+    work: Work,
+    seconds: u32,
+) -> Result<Vec<Value>, Failure> {
+    match work {
+        Work::Proxy(work) => proxy::round(stand, subject, work, seconds),
+        Work::Logs(work) => logs::round(stand, subject, work, seconds),
+        Work::Secrets(work) => secrets::round(stand, subject, work, seconds),
+    }
 }
 
 impl Options {
@@ -134,7 +169,7 @@ impl Options {
 
     fn rounds_of(&self, case: &Case) -> u32 {
         match case.work {
-            Work::Start => self.rounds.max(START_ROUNDS),
+            Work::Proxy(ProxyWork::Start) => self.rounds.max(START_ROUNDS),
             _ => self.rounds,
         }
     }
@@ -149,11 +184,11 @@ fn known_case(name: &str) -> Result<String, Failure> {
 
 fn help() -> String {
     let mut help = "cargo xtask bench [--quick] [--case NAME]... [--rounds N] [--write]\n\
-        --quick: 3 rounds of 1 s instead of 5 of 4 s; --write: the table goes into \
-        docs/PERFORMANCE.md\n"
+        --quick: 3 rounds of 1 s instead of 5 of 4 s, 64 MiB of logs instead of 256; --write: the \
+        tables go into docs/PERFORMANCE.md, where cases that were not run keep their lines\n"
         .to_owned();
     for case in CASES {
-        help.push_str(&format!("  {:17} {}\n", case.name, case.about));
+        help.push_str(&format!("  {:23} {}\n", case.name, case.about));
     }
     help
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::failure::{Doing, Failure};
@@ -44,6 +45,16 @@ impl Running {
             Ok(None) => None,
             Ok(Some(status)) => Some(status.to_string()),
             Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// Waits until it ends by itself; the kernel goes on saying what it has used.
+    pub(crate) fn wait_until_it_ends(&self) -> Result<(), Failure> {
+        let wanted = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let ended = waitid(Id::Pid(self.group), wanted).doing("waiting for a program")?;
+        match ended {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            other => Err(Failure::new(format!("it failed: {other:?}"))),
         }
     }
 

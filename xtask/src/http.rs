@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request, for the demo and for knowing when a program is ready.
+//! One HTTP/1.1 request, for the demo, the bench, and for knowing when a program is ready.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -38,14 +38,23 @@ pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N], Failure> {
 
 /// Sends one GET on a connection of its own and reads the response to its end.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<Response, Failure> {
-    let what = format!("GET http://{address}{path}");
-    let text = exchange(address, path).doing(&what)?;
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let Some(status) = status else {
-        return Err(Failure::new(format!("{what}: the answer has no status")));
-    };
-    Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    ask(address, &request).doing(format!("GET http://{address}{path}"))
+}
+
+/// Sends one POST, with more `headers` (a line each), and reads the response to its end.
+pub(crate) fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Result<Response, Failure> {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    ask(address, &request).doing(format!("POST http://{address}{path}"))
 }
 
 /// How long a response with a `content-length` is, in bytes, once its head is there.
@@ -60,14 +69,28 @@ pub(crate) fn response_length(received: &[u8]) -> Option<usize> {
     Some(end + length)
 }
 
-fn exchange(address: SocketAddr, path: &str) -> std::io::Result<String> {
+fn ask(address: SocketAddr, request: &str) -> Result<Response, Failure> {
+    let text = exchange(address, request).doing("no answer")?;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| Failure::new("the answer has no status"))?;
+    Ok(Response { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let mut buffer = [0; 16 << 10];
+    // Some servers keep the connection open, whatever they are asked.
+    while response_length(&answer).is_none_or(|length| answer.len() < length) {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            count => answer.extend(buffer.iter().take(count)),
+        }
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

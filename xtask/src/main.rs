@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod failure;
 mod http;
+mod interop;
 mod program;
 mod setup;
 mod suite;
@@ -27,6 +28,7 @@ The project's own commands.
   cargo xtask ci                  everything that a change has to pass
   cargo xtask tidy                the house rules that no compiler checks
   cargo xtask docs [--check]      write (or compare) the generated reference, check links
+  cargo xtask interop             what a real Fluent Bit reads of Pillion, line by line
   cargo xtask demo                Pillion beside an unmodified app, on free ports
   cargo xtask bench [--quick] [--case NAME]... [--rounds N] [--write]
                                   Pillion and its peers side by side; --help lists the cases
@@ -52,10 +54,11 @@ fn command(arguments: Vec<String>) -> Result<(), Failure> {
         "ci" => ci::command(&rest),
         "tidy" => tidy::command(&rest),
         "docs" => docs::command(&rest),
+        "interop" => interop::command(&rest),
         "demo" => demo::command(&rest),
         "bench" => bench::command(&rest),
         // Hidden: the bench starts it as the floor that no proxy can go below.
-        "relay" => bench::relay::command(&rest),
+        "relay" => bench::relay(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -22,6 +22,13 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Where a program is that the bench needs.
+pub(crate) fn installed(name: &str) -> Result<PathBuf, Failure> {
+    find(name).ok_or_else(|| {
+        Failure::new(format!("{name} is not installed")).fix("cargo xtask setup --bench")
+    })
+}
+
 /// Runs a command with our own input and output; fails when it does.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     let line = line(command);

@@ -53,6 +53,11 @@ pub(crate) fn envoy() -> Result<PathBuf, Failure> {
     Ok(inventory::BENCH_PYTHON.folder()?.join("bin/envoy"))
 }
 
+/// The OpenBao that keeps secrets, server and agent in one program, once [`for_tests`] has run.
+pub(crate) fn openbao() -> Result<PathBuf, Failure> {
+    Ok(inventory::TEST_PYTHON.folder()?.join("bin/bao"))
+}
+
 /// The pinned cargo-deny; compiled on first use, which takes about two minutes.
 pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
     cargo::tool("cargo-deny", "0.20.2")

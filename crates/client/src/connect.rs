@@ -1,7 +1,7 @@
 //! One connection: TCP or a Unix socket, with TLS over it where the target asks for it.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::UnixStream;
 use tower_service::Service;
 
-use crate::tls::TlsError;
+use crate::tls::{Tls, TlsError};
 use crate::{Options, Target};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,9 +39,7 @@ enum Way {
 
 impl Connector {
     pub(crate) fn new(target: &Target, options: &Options) -> Result<Self, TlsError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
+        let tcp = tcp();
         let way = match &target.unix {
             Some(path) => Way::Unix(Arc::from(path.as_path())),
             None if target.is_tls() => Way::Tls(Box::new(tls(tcp, options)?)),
@@ -49,6 +47,23 @@ impl Connector {
         };
         Ok(Self { way, timeout: options.connect_timeout })
     }
+
+    /// For connections that speak no HTTP.
+    pub(crate) fn bare(tls: Option<&Tls>, timeout: Duration) -> Result<Self, TlsError> {
+        let tcp = tcp();
+        let way = match tls {
+            Some(tls) => Way::Tls(Box::new(HttpsConnector::from((tcp, tls.config()?)))),
+            None => Way::Plain(tcp),
+        };
+        Ok(Self { way, timeout })
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp
 }
 
 fn tls(tcp: HttpConnector, options: &Options) -> Result<HttpsConnector<HttpConnector>, TlsError> {
@@ -144,6 +159,19 @@ macro_rules! pass_io_on {
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
                 Pin::new(&mut self.0).poll_write(cx, bytes)
+            }
+
+            // Without these two, every body would be copied behind its head.
+            fn is_write_vectored(&self) -> bool {
+                self.0.is_write_vectored()
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                parts: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.0).poll_write_vectored(cx, parts)
             }
 
             fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

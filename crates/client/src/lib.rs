@@ -2,24 +2,34 @@
 //!
 //! A [`Client`] speaks to one [`Target`]: a host over TCP, with or without TLS, or a Unix socket. It
 //! keeps idle connections, speaks HTTP/2 where TLS negotiates it, and never follows a redirect:
-//! whoever asks with a credential decides where the credential goes.
+//! whoever asks with a credential decides where the credential goes. [`dial`] opens a connection for
+//! what is no HTTP.
 
+mod body;
 mod connect;
+mod dial;
 mod target;
 mod tls;
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+pub use body::Body;
 use connect::Connector;
+pub use dial::{Connection, DialError, dial};
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
+
+/// What stands for any first message that is none of TLS.
+const SPEAKS_NO_TLS: &str =
+    "the other side does not speak TLS; begin the URL with http://, or name another port";
 
 /// How a client connects and how much it takes.
 #[derive(Clone, Debug)]
@@ -52,7 +62,7 @@ impl Default for Options {
 /// A client of one target. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<Connector, Full<Bytes>>,
+    inner: legacy::Client<Connector, Body>,
     target: Target,
     timeout: Duration,
     body_limit: usize,
@@ -129,7 +139,8 @@ impl Client {
     ///
     /// # Errors
     /// There is no whole answer; any status is an answer.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+    pub async fn send<B: Into<Body>>(&self, request: Request<B>) -> Result<Response<Bytes>, Error> {
+        let request = request.map(Into::into);
         let whole = async {
             let (head, body) = self.head(request).await?.into_parts();
             let body = Limited::new(body, self.body_limit).collect().await;
@@ -145,17 +156,17 @@ impl Client {
     /// # Errors
     /// There is no answer head.
     pub async fn stream(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
-        let head = tokio::time::timeout(self.timeout, self.head(request)).await;
+        let head = tokio::time::timeout(self.timeout, self.head(request.map(Body::from))).await;
         head.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    async fn head(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+    async fn head(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
         let (mut head, body) = request.into_parts();
         head.uri = self.target.uri(&head.uri).map_err(|error| Error::Request {
             target: self.target.to_string(),
             reason: error.to_string(),
         })?;
-        let request = Request::from_parts(head, Full::new(body));
+        let request = Request::from_parts(head, body);
         self.inner.request(request).await.map_err(|error| self.failed(&error))
     }
 
@@ -187,5 +198,16 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    match tls_error(innermost) {
+        Some(rustls::Error::InvalidMessage(_)) => SPEAKS_NO_TLS.to_owned(),
+        Some(_) | None => innermost.to_string(),
+    }
+}
+
+/// The error of the TLS layer, which the layer of sockets does not give as its source.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::budget::Charge;
 use crate::receipt::Receipt;
 use crate::record::UnixNanos;
@@ -13,14 +15,14 @@ pub struct Batch {
     /// What has to travel apart from the rest: a Loki stream's labels, an index. Empty for most.
     pub partition: Arc<str>,
     /// The encoded records, without anything between them.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// Where each record ends in `bytes`.
     pub ends: Vec<u32>,
     /// When the first of them was read.
     pub oldest: UnixNanos,
     /// What is given back once all of it is delivered.
     pub receipts: Vec<Receipt>,
-    /// What it takes of the budget; `None` for one from the disk, which the queue bounds.
+    /// What it takes of the budget.
     pub charge: Option<Charge>,
 }
 
@@ -39,7 +41,8 @@ impl Batch {
     /// The bytes that it takes in memory, near enough for a budget.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<u32>()
+        let charged = self.charge.as_ref().map(Charge::bytes);
+        charged.unwrap_or(self.bytes.len() + self.ends.len() * size_of::<u32>())
     }
 
     /// How old its first record is.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use pillion_model::logs::{BatchLimits, FullPolicy};
 
 use crate::batch::Batch;
@@ -15,7 +16,12 @@ use crate::record::UnixNanos;
 /// The most batches that are open at a time; one more closes the oldest.
 const OPEN: usize = 64;
 /// The most buffers that are kept for the next batches.
-const SPARE: usize = 4;
+const SPARE: usize = 2;
+/// A buffer that holds a whole batch has room for one more record of this part of its length, which
+/// is moved to the next batch.
+const ONE_MORE: usize = 64;
+/// How many times as long a buffer becomes when it is too short.
+const GROWTH: usize = 4;
 
 /// Where a record belongs.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +49,9 @@ pub struct Batcher {
 
 #[derive(Debug)]
 struct Open {
+    /// Everything but its bytes.
     batch: Batch,
+    bytes: Vec<u8>,
     full: FullPolicy,
     since: Instant,
 }
@@ -53,6 +61,7 @@ struct Open {
 pub struct Spares {
     list: Rc<RefCell<Vec<Buffers>>>,
     longest: usize,
+    budget: Budget,
 }
 
 /// Bytes and ends of a batch, empty.
@@ -71,19 +80,19 @@ impl Batcher {
     pub fn add(&mut self, slot: Slot<'_>, now: Instant, encode: impl FnOnce(&mut Vec<u8>)) {
         let index = self.find(&slot).unwrap_or_else(|| self.begin(&slot, now));
         let Some(open) = self.open.get_mut(index) else { return };
-        let batch = &mut open.batch;
-        let start = batch.bytes.len();
-        encode(&mut batch.bytes);
-        let is_over = !batch.ends.is_empty() && batch.bytes.len() > self.limits.bytes;
+        let start = open.bytes.len();
+        make_room(&mut open.bytes, self.limits.bytes);
+        encode(&mut open.bytes);
+        let is_over = !open.batch.ends.is_empty() && open.bytes.len() > self.limits.bytes;
         if is_over {
             // The record opens the next batch, so that no limit of a sink is exceeded.
             let (mut bytes, ends) = self.spares.take();
-            bytes.extend_from_slice(batch.bytes.get(start..).unwrap_or_default());
-            batch.bytes.truncate(start);
+            bytes.extend_from_slice(open.bytes.get(start..).unwrap_or_default());
+            open.bytes.truncate(start);
             self.close(index);
             self.open.push_back(open_with(&slot, now, bytes, ends));
-        } else if batch.bytes.len() == start {
-            if batch.ends.is_empty() {
+        } else if open.bytes.len() == start {
+            if open.batch.ends.is_empty() {
                 self.open.remove(index);
             }
             return;
@@ -133,49 +142,78 @@ impl Batcher {
 
     /// Takes a record that was appended into the books of its batch.
     fn note(&mut self, index: usize, slot: &Slot<'_>) {
-        let Some(Open { batch, .. }) = self.open.get_mut(index) else { return };
-        batch.ends.push(u32::try_from(batch.bytes.len()).unwrap_or(u32::MAX));
+        let Some(Open { batch, bytes, .. }) = self.open.get_mut(index) else { return };
+        batch.ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         for receipt in slot.receipts {
             if !batch.receipts.last().is_some_and(|last| last.is_same(receipt)) {
                 batch.receipts.push(receipt.clone());
             }
         }
-        let size = batch.size();
+        let size = held(bytes, &batch.ends);
         match &mut batch.charge {
+            Some(charge) if charge.bytes() == size => {}
             Some(charge) => charge.set(size),
             None => batch.charge = Some(self.budget.take_anyway(size)),
         }
-        if batch.bytes.len() >= self.limits.bytes || batch.ends.len() >= self.limits.records {
+        if bytes.len() >= self.limits.bytes || batch.ends.len() >= self.limits.records {
             self.close(index);
         }
     }
 
     fn close(&mut self, index: usize) {
-        let closed = self.open.remove(index);
-        self.closed.extend(closed.map(|open| (open.batch, open.full)));
+        let Some(Open { mut batch, mut bytes, full, .. }) = self.open.remove(index) else { return };
+        // A buffer of a whole batch is not kept for a few records.
+        if bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit();
+        }
+        if let Some(charge) = &mut batch.charge {
+            charge.set(held(&bytes, &batch.ends));
+        }
+        batch.bytes = bytes.into();
+        self.closed.push_back((batch, full));
+    }
+}
+
+/// Bytes that the buffers of a batch take, used or not.
+fn held(bytes: &Vec<u8>, ends: &Vec<u32>) -> usize {
+    bytes.capacity() + ends.capacity() * size_of::<u32>()
+}
+
+/// Grows a buffer in few steps, for the allocator keeps what each leaves behind for a while, and to
+/// no more than a batch needs.
+fn make_room(bytes: &mut Vec<u8>, limit: usize) {
+    let whole = limit.saturating_add(limit / ONE_MORE);
+    let is_tight = bytes.capacity() - bytes.len() < limit / ONE_MORE;
+    if is_tight && bytes.capacity() < whole {
+        let capacity = (bytes.capacity() * GROWTH).clamp(limit / ONE_MORE * 2, whole);
+        bytes.reserve_exact(capacity - bytes.len());
     }
 }
 
 fn open_with(slot: &Slot<'_>, now: Instant, bytes: Vec<u8>, ends: Vec<u32>) -> Open {
     let (partition, oldest) = (slot.partition.into(), slot.read);
-    let batch = Batch { partition, bytes, ends, oldest, receipts: Vec::new(), charge: None };
-    Open { batch, full: slot.full, since: now }
+    let batch = Batch { partition, ends, oldest, ..Batch::default() };
+    Open { batch, bytes, full: slot.full, since: now }
 }
 
 impl Spares {
-    /// Keeps buffers that have room for up to `longest` bytes twice; longer ones were needed for
-    /// something unusual.
+    /// Keeps buffers that have room for up to `longest` bytes twice, for longer ones were needed for
+    /// something unusual; and only what `budget` has room for.
     #[must_use]
-    pub fn new(longest: usize) -> Self {
-        Self { list: Rc::default(), longest: longest.saturating_mul(2) }
+    pub fn new(longest: usize, budget: Budget) -> Self {
+        Self { list: Rc::default(), longest: longest.saturating_mul(2), budget }
     }
 
-    /// Keeps the buffers of a batch that is done.
-    pub fn keep(&self, mut bytes: Vec<u8>, mut ends: Vec<u32>) {
+    /// Keeps the buffers of a batch that is done, unless somebody still has its bytes.
+    pub fn keep(&self, bytes: Bytes, mut ends: Vec<u32>) {
+        let Ok(mut bytes) = bytes.try_into_mut() else { return };
+        bytes.clear();
+        let bytes = Vec::from(bytes);
+        ends.clear();
         let mut list = self.list.borrow_mut();
-        if list.len() < SPARE && bytes.capacity() <= self.longest {
-            bytes.clear();
-            ends.clear();
+        let kept: usize = list.iter().map(|(bytes, ends)| held(bytes, ends)).sum();
+        let fits = kept + held(&bytes, &ends) + self.budget.used() <= self.budget.limit();
+        if list.len() < SPARE && bytes.capacity() <= self.longest && fits {
             list.push((bytes, ends));
         }
     }

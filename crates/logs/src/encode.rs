@@ -6,11 +6,13 @@
 mod bulk;
 mod ecs;
 mod field;
+mod forward;
 mod json;
 mod loki;
 pub(crate) mod otlp;
 mod splunk;
 mod syslog;
+mod template;
 mod text;
 mod time;
 
@@ -84,6 +86,7 @@ enum Form {
     Otlp(otlp::Writer),
     Splunk(Schema),
     Syslog(u8),
+    Forward(forward::Tags),
 }
 
 /// A record has two times, and each is mostly near the one before it.
@@ -108,6 +111,7 @@ impl Encoder {
             Output::Otlp(_) => Form::Otlp(otlp::Writer::default()),
             Output::Splunk(http) => Form::Splunk(http.schema),
             Output::Syslog(output) => Form::Syslog(output.facility),
+            Output::Forward(output) => Form::Forward(forward::Tags::new(&output.tag)),
         };
         Self { form, stamps: Stamps::default() }
     }
@@ -129,16 +133,18 @@ impl Encoder {
                 splunk::fill(&mut origin);
             }
             Form::Syslog(_) => syslog::fill(&mut origin),
+            Form::Forward(_) => forward::fill(facts, &mut origin),
         }
         origin
     }
 
-    /// What the record has to travel with alone: a Loki stream's labels, an OTLP resource. Empty
-    /// for sinks that take everything together.
+    /// What the record has to travel with alone: a Loki stream's labels, an OTLP resource, a tag of
+    /// the forward protocol. Empty for sinks that take everything together.
     #[must_use]
     pub fn partition(&mut self, record: &Record<'_>, origin: &Origin) -> Arc<str> {
         match &mut self.form {
             Form::Loki(labels) => labels.partition(record, origin),
+            Form::Forward(tags) => tags.tag(record, origin),
             Form::Nothing
             | Form::Lines(_)
             | Form::Bulk(..)
@@ -167,6 +173,7 @@ impl Encoder {
             Form::Otlp(writer) => writer.record(record, origin, out),
             Form::Splunk(schema) => splunk::event(*schema, (record, origin), stamps, out),
             Form::Syslog(facility) => syslog::message(*facility, (record, origin), stamps, out),
+            Form::Forward(_) => forward::entry(record, origin, stamps, out),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod enrich;
 mod flow;
 pub mod fsck;
 pub mod lines;
+mod msgpack;
 mod multiline;
 pub mod parse;
 pub mod queue;

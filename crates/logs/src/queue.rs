@@ -32,6 +32,7 @@ pub use taken::Taken;
 
 use crate::batch::Batch;
 use crate::batcher::Spares;
+use crate::budget::Budget;
 use crate::dead_letters::DeadLetters;
 use crate::record::UnixNanos;
 use crate::segments::Counters;
@@ -57,6 +58,10 @@ pub struct Plan {
     /// The most bytes of batches that wait in memory, in hand or not. A batch that is larger goes
     /// alone.
     pub memory: usize,
+    /// As many bytes of batches are read from the disk at a time, and then one more batch.
+    pub read_ahead: usize,
+    /// What batches are charged to that come from the disk.
+    pub budget: Budget,
     /// The folder and the bounds of the disk buffer; `None`: there is none.
     pub disk: Option<(PathBuf, Buffer)>,
     /// Which batches may be with the sink at the same time.
@@ -114,6 +119,9 @@ impl Queue {
         Self(Rc::new(Shared {
             state: RefCell::new(State {
                 limit: plan.memory,
+                read_ahead: plan.read_ahead,
+                from_disk: 0,
+                budget: plan.budget,
                 order: plan.order,
                 used: 0,
                 back: BTreeMap::new(),

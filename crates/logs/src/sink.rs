@@ -3,6 +3,7 @@
 
 mod compress;
 mod file;
+mod forward;
 mod http;
 mod loki;
 mod opensearch;
@@ -16,6 +17,7 @@ mod writer;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pillion_model::logs::Output;
 
 use crate::batch::Batch;
@@ -26,7 +28,7 @@ use crate::queue::Order;
 pub struct Load<'a> {
     /// What they share: see [`Batch::partition`].
     pub partition: &'a str,
-    bytes: &'a [u8],
+    bytes: &'a Bytes,
     /// Where the first of them begins.
     start: u32,
     ends: &'a [u32],
@@ -35,7 +37,7 @@ pub struct Load<'a> {
 impl<'a> Load<'a> {
     /// Records one after another in `bytes`; `ends` says where each ends.
     #[must_use]
-    pub fn new(partition: &'a str, bytes: &'a [u8], ends: &'a [u32]) -> Self {
+    pub fn new(partition: &'a str, bytes: &'a Bytes, ends: &'a [u32]) -> Self {
         Self { partition, bytes, start: 0, ends }
     }
 
@@ -68,6 +70,12 @@ impl<'a> Load<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         let end = self.ends.last().copied().unwrap_or(self.start);
         slice(self.bytes, self.start, end)
+    }
+
+    /// The same, to be kept: nothing is copied.
+    #[must_use]
+    pub fn shared(&self) -> Bytes {
+        self.bytes.slice_ref(self.bytes())
     }
 
     /// One by one.
@@ -210,6 +218,7 @@ enum Kind {
     Otlp(otlp::Otlp),
     Splunk(splunk::Splunk),
     Syslog(syslog::Syslog),
+    Forward(forward::Forward),
     Writer(writer::Writer),
 }
 
@@ -253,6 +262,11 @@ impl Sink {
             Output::Syslog(output) => {
                 one_by_one(Kind::Syslog(syslog::Syslog::new(&output.transport)))
             }
+            Output::Forward(output) => Self {
+                kind: Kind::Forward(forward::Forward::new(output)?),
+                concurrency: output.concurrency,
+                order: Order::Partition,
+            },
             Output::Http(http) => several(Kind::Plain(plain::Plain::new(http)?), http.concurrency),
             Output::OpenSearch(output) => {
                 let kind = Kind::OpenSearch(opensearch::OpenSearch::new(&output.http)?);
@@ -280,6 +294,7 @@ impl Sink {
             Kind::Otlp(sink) => sink.send(load).await,
             Kind::Splunk(sink) => sink.send(load).await,
             Kind::Syslog(sink) => sink.send(load).await,
+            Kind::Forward(sink) => sink.send(load).await,
             Kind::Writer(sink) => sink.send(load).await,
         }
     }
@@ -319,7 +334,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_load_is_any_run_of_records() {
-        let (bytes, ends) = (b"abbccc".to_vec(), vec![1, 3, 6]);
+        let (bytes, ends) = (Bytes::from_static(b"abbccc"), vec![1, 3, 6]);
         let charge = None;
         let receipts = Vec::new();
         let batch = Batch { partition: "p".into(), bytes, ends, oldest: 0, receipts, charge };
@@ -330,6 +345,7 @@ pub(crate) mod tests {
             let records: Vec<_> = load.records().map(|r| str::from_utf8(r).unwrap()).collect();
             assert_eq!(records, expected, "{range:?}");
             assert_eq!(load.bytes(), expected.concat().as_bytes());
+            assert_eq!(load.shared(), expected.concat());
             assert_eq!((load.len(), load.is_empty()), (expected.len(), expected.is_empty()));
         }
     }

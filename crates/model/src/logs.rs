@@ -381,6 +381,8 @@ pub enum Output {
     Splunk(HttpOutput),
     /// RFC 5424 over TCP (octet counting), UDP or a Unix socket.
     Syslog(SyslogOutput),
+    /// The forward protocol of Fluentd, version 1, with acknowledgements.
+    Forward(ForwardOutput),
 }
 
 /// What all sinks that speak HTTP have.
@@ -485,6 +487,43 @@ pub enum SyslogTransport {
     Udp(Arc<str>),
     /// A Unix datagram socket.
     Unix(PathBuf),
+}
+
+/// A receiver of Fluentd's forward protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardOutput {
+    /// `HOST:PORT`.
+    pub address: Arc<str>,
+    /// How the connection is encrypted; `None`: not at all.
+    pub tls: Option<ForwardTls>,
+    /// What routes records there; `{field}` and strftime of the record's time are filled in.
+    pub tag: Arc<str>,
+    /// Who we are; `None`: the receiver asks nobody.
+    pub login: Option<ForwardLogin>,
+    /// How the records of a message are compressed.
+    pub compress: Compression,
+    /// From the start of a message to its acknowledgement.
+    pub timeout: Duration,
+    /// Connections at a time, at most; the records of one tag never use two.
+    pub concurrency: usize,
+}
+
+/// How a connection of the forward protocol is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardTls {
+    /// PEM file of trusted authorities; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// PEM files of certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// How both sides of the forward protocol prove that they know a secret, without sending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardLogin {
+    /// File whose first line is the key that both share, read for each connection.
+    pub shared_key: PathBuf,
+    /// User, and the file whose first line is the password.
+    pub user: Option<(String, PathBuf)>,
 }
 
 /// How records are gathered. The first limit that is reached sends the batch.

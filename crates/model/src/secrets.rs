@@ -27,6 +27,8 @@ pub struct Secrets {
     pub cache: Option<Cache>,
     /// Whether `/ready` waits for the first delivery, and for how long staleness is accepted.
     pub readiness: Readiness,
+    /// The most that a set, or a configuration source, may bring.
+    pub limits: Limits,
 }
 
 /// An OpenBao or Vault server.
@@ -50,6 +52,8 @@ pub struct Server {
     pub renew_at: f64,
     /// Whether leases and token are revoked when the process ends.
     pub revoke_on_exit: bool,
+    /// The most bytes of one answer.
+    pub answer_bytes: usize,
 }
 
 /// Who we are to the server.
@@ -330,6 +334,12 @@ pub struct Api {
     pub auto_auth: bool,
     /// The most answers that are kept.
     pub entries: usize,
+    /// The most bytes that all kept answers have together.
+    pub kept_bytes: usize,
+    /// The most bytes of one request's body.
+    pub body_bytes: usize,
+    /// Connections that are served at once.
+    pub connections: usize,
 }
 
 /// What is kept for a start without the server.
@@ -350,4 +360,13 @@ pub struct Readiness {
     pub wait: bool,
     /// Secrets that could not be refreshed for longer than this make us not ready; `None`: never.
     pub max_stale: Option<Duration>,
+}
+
+/// The most that one set, or one configuration source, may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files.
+    pub files: usize,
+    /// Bytes, all files together.
+    pub bytes: usize,
 }

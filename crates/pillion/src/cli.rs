@@ -127,7 +127,8 @@ pub(crate) struct ShipArguments {
     #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = parsers::format)]
     pub(crate) parse: Vec<LineFormat>,
     /// Where records go: null:, stdout:, file:PATH, http(s)://…, opensearch://HOST[:PORT]/INDEX,
-    /// loki://…, otlp://…, splunk://…, syslog://…; with TLS as loki+https://…
+    /// loki://…, otlp://…, splunk://…, syslog://…, forward://…; with TLS as loki+https://…,
+    /// forward+tls://…
     #[arg(long, value_name = "SINK", value_parser = parsers::sink)]
     pub(crate) to: LogSink,
     /// Folder that keeps positions, disk buffer and dead letters [default: none: a new start reads

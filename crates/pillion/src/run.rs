@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use pillion_model::config::{self, Loaded, Overrides};
+use pillion_runtime::code_pages::release_after;
 use pillion_runtime::envelope::raise_open_files;
 use pillion_runtime::say;
 use pillion_runtime::signals::Blocked;
@@ -120,6 +121,7 @@ async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Resu
         ready_file::remove(path);
     }
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
+    tokio::spawn(release_after(sidecar.lifecycle.watch()));
     let outputs = keeper.as_mut().map(Keeper::take_outputs).unwrap_or_default();
     let of_app = (outputs, service(&plan.app));
     let mut life = Life::new(sidecar, signals, plan.loaded, plan.source, of_app);

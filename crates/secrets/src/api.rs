@@ -6,11 +6,11 @@
 //! last good answer, with its age in the header `X-Pillion-Stale`, in seconds.
 
 mod answers;
+mod counters;
 mod guard;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,9 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use self::answers::{Answers, Ended, Kept, Key};
+pub use self::counters::{Counters, Numbers};
+use crate::bao::way_out;
 
-/// The most bytes of a request's body. That of an answer is the client's limit.
-pub const MAX_BODY: usize = 1 << 20;
 /// For a whole request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const TOKEN: &str = "x-vault-token";
@@ -58,32 +58,6 @@ pub enum ApiError {
     Bind(#[from] BindError),
 }
 
-/// What the interface did since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Numbers {
-    /// Requests that were not refused.
-    pub requests: u64,
-    /// Requests that the guard refused.
-    pub refused: u64,
-    /// Answered with a kept answer whose lease holds.
-    pub hits: u64,
-    /// Answered with an old answer, since the server was away.
-    pub stale: u64,
-    /// Not answered, since the server was away.
-    pub failed: u64,
-    /// Answers that are kept now.
-    pub kept: u64,
-}
-
-#[derive(Default)]
-struct Counters {
-    requests: AtomicU64,
-    refused: AtomicU64,
-    hits: AtomicU64,
-    stale: AtomicU64,
-    failed: AtomicU64,
-}
-
 /// The local interface.
 pub struct LocalApi {
     client: Client,
@@ -93,7 +67,9 @@ pub struct LocalApi {
     answers: Mutex<Answers>,
     /// Requests under way. What is sent when one is done is only that the sender is gone.
     under_way: Mutex<HashMap<Key, watch::Receiver<()>>>,
-    counters: Counters,
+    counters: Arc<Counters>,
+    body_bytes: usize,
+    connections: usize,
 }
 
 /// A request on its way to the server.
@@ -121,20 +97,24 @@ pub fn bind(settings: &Api) -> Result<Bound, ApiError> {
 
 impl LocalApi {
     /// An interface to the server that `client` speaks to. `token` is ours, when there is one.
+    /// `counters` go on where the interface before this one has left them.
     #[must_use]
     pub fn new(
         settings: &Api,
         client: Client,
         namespace: Option<&str>,
         token: watch::Receiver<Option<Secret>>,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             client,
             namespace: namespace.and_then(|namespace| HeaderValue::from_str(namespace).ok()),
             token: settings.auto_auth.then_some(token),
-            answers: Mutex::new(Answers::new(settings.entries)),
+            answers: Mutex::new(Answers::new(settings.entries, settings.kept_bytes)),
             under_way: Mutex::new(HashMap::new()),
-            counters: Counters::default(),
+            counters,
+            body_bytes: settings.body_bytes,
+            connections: settings.connections,
         }
     }
 
@@ -147,48 +127,61 @@ impl LocalApi {
         bound: Bound,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
-        let address = bound.address().clone();
+        let (address, connections) = (bound.address().clone(), self.connections);
         let respond = move |request| {
             let (api, address) = (self.clone(), address.clone());
             async move { api.answer(&address, request).await }
         };
-        serve_with(bound, respond, stop).await
-    }
-
-    /// What it did.
-    #[must_use]
-    pub fn numbers(&self) -> Numbers {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Numbers {
-            requests: count(&self.counters.requests),
-            refused: count(&self.counters.refused),
-            hits: count(&self.counters.hits),
-            stale: count(&self.counters.stale),
-            failed: count(&self.counters.failed),
-            kept: locked(&self.answers).len() as u64,
-        }
+        serve_with(bound, connections, respond, stop).await
     }
 
     async fn answer(&self, bound: &Address, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let _in_flight = self.counters.in_flight.enter();
         let (head, body) = request.into_parts();
         if let Some((status, text)) = guard::refusal(bound, &head.headers) {
-            count(&self.counters.refused);
+            self.counters.refused.add(1);
             return fault(status, &text);
         }
-        count(&self.counters.requests);
+        match self.accepted(&head, body).await {
+            Ok(asked) => self.shared(asked).await,
+            Err((status, text)) => {
+                self.counters.invalid.add(1);
+                fault(status, &text)
+            }
+        }
+    }
+
+    /// The request, if it is one that is served.
+    async fn accepted(&self, head: &Parts, body: Incoming) -> Result<Asked, (StatusCode, String)> {
         let served = ["GET", "HEAD", "LIST", "SCAN", "POST", "PUT", "PATCH", "DELETE"];
         if !served.contains(&head.method.as_str()) {
-            return fault(StatusCode::METHOD_NOT_ALLOWED, "this method is not served");
+            let text =
+                format!("the method {} is not served; {} are", head.method, served.join(", "));
+            return Err((StatusCode::METHOD_NOT_ALLOWED, text));
         }
         if !head.uri.path().starts_with("/v1/") {
-            return fault(StatusCode::NOT_FOUND, "paths begin with /v1/");
+            let text = format!("{} is not served; paths begin with /v1/", head.uri.path());
+            return Err((StatusCode::NOT_FOUND, text));
         }
-        match read_body(body).await {
-            Ok(body) => match self.asked(&head, body) {
-                Ok(asked) => self.shared(asked).await,
-                Err(error) => fault(StatusCode::BAD_REQUEST, &error.to_string()),
-            },
-            Err((status, text)) => fault(status, &text),
+        let body = self.read_body(body).await?;
+        self.asked(head, body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+    }
+
+    async fn read_body(&self, body: Incoming) -> Result<Bytes, (StatusCode, String)> {
+        let limit = self.body_bytes;
+        match timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                self.counters.long_bodies.add(1);
+                let text =
+                    format!("the body is longer than secrets.api.body_bytes, {limit}; raise it");
+                Err((StatusCode::PAYLOAD_TOO_LARGE, text))
+            }
+            Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is broken".to_owned())),
+            Err(_) => {
+                let text = format!("the body did not come within {BODY_TIMEOUT:?}");
+                Err((StatusCode::REQUEST_TIMEOUT, text))
+            }
         }
     }
 
@@ -245,6 +238,7 @@ impl LocalApi {
             other
         };
         if let Some(mut other) = other {
+            self.counters.joined.add(1);
             // An error says that the other one is done.
             let _done = other.changed().await;
             return match self.fresh(&asked.key) {
@@ -258,7 +252,7 @@ impl LocalApi {
 
     fn fresh(&self, key: &Key) -> Option<Response<Full<Bytes>>> {
         let (body, age) = locked(&self.answers).fresh(key, Instant::now())?;
-        count(&self.counters.hits);
+        self.counters.hits.add(1);
         Some(kept(body, age))
     }
 
@@ -266,25 +260,25 @@ impl LocalApi {
         let Asked { key, token, method, path, request } = asked;
         let ended = ended(&path, request.body(), token);
         match self.client.send(request).await {
-            Ok(answer) if is_away(answer.status()) => {
-                self.last(&key).unwrap_or_else(|| passed(answer))
-            }
+            Ok(answer) if is_away(answer.status()) => self.last(&key).unwrap_or_else(|| {
+                self.counters.asked.add(1);
+                passed(answer)
+            }),
             Ok(answer) => {
+                self.counters.asked.add(1);
                 if answer.status().is_success() {
                     self.learn(&method, key, (path, token), &answer, ended.as_ref());
                 }
                 passed(answer)
             }
+            Err(error @ Error::TooLarge { .. }) => {
+                self.counters.long_answers.add(1);
+                self.counters.failed.add(1);
+                unanswered(&error)
+            }
             Err(error) => self.last(&key).unwrap_or_else(|| {
-                count(&self.counters.failed);
-                let status = match error {
-                    Error::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-                    Error::Connect { .. }
-                    | Error::TooLarge { .. }
-                    | Error::Broken { .. }
-                    | Error::Request { .. } => StatusCode::BAD_GATEWAY,
-                };
-                fault(status, &error.to_string())
+                self.counters.failed.add(1);
+                unanswered(&error)
             }),
         }
     }
@@ -293,7 +287,7 @@ impl LocalApi {
     /// answer with one is as good for a write.
     fn last(&self, key: &Key) -> Option<Response<Full<Bytes>>> {
         let (body, age) = locked(&self.answers).last(key, Instant::now())?;
-        count(&self.counters.stale);
+        self.counters.stale.add(1);
         let mut answer = kept(body, age);
         answer.headers_mut().insert(STALE, HeaderValue::from(age.as_secs()));
         Some(answer)
@@ -316,16 +310,26 @@ impl LocalApi {
         if !is_read {
             answers.written(&path);
         }
-        let Some(lease) = lease(answer.body()) else { return };
+        let lease = lease(answer.body());
         let own = ["/v1/sys/", "/v1/auth/", "/v1/cubbyhole/"];
         // Command lines ask for the kind of a mount before each read.
         let may_be_stale = is_read
             && (path.starts_with("/v1/sys/internal/ui/mounts/")
                 || !own.iter().any(|own| path.starts_with(own)));
-        if lease.is_some() || may_be_stale {
+        if let Some(lease) = lease.filter(|lease| lease.is_some() || may_be_stale) {
             let body = Zeroizing::new(answer.body().to_vec());
-            answers.keep(key, Kept { body, path, token, at: Instant::now(), lease });
+            let kept = Kept { body, path, token, at: Instant::now(), lease };
+            let (by_entries, by_bytes) = answers.keep(key, kept);
+            self.counters.over_entries.add(by_entries);
+            self.counters.over_bytes.add(by_bytes);
         }
+        self.counters.kept.set(answers.len() as u64);
+    }
+}
+
+impl Drop for LocalApi {
+    fn drop(&mut self) {
+        self.counters.kept.set(0);
     }
 }
 
@@ -345,11 +349,6 @@ impl Drop for Leader<'_> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is below is whole after each statement, so a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn count(counter: &AtomicU64) {
-    // Only read as a number on its own.
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Whether a status says that the server cannot answer now: sealed, or a proxy before it that does
@@ -400,18 +399,6 @@ fn ended(path: &str, body: &[u8], token: Key) -> Option<Ended> {
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, (StatusCode, String)> {
-    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("the body is longer than {MAX_BODY} bytes");
-            Err((StatusCode::PAYLOAD_TOO_LARGE, text))
-        }
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is broken".to_owned())),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body is late".to_owned())),
-    }
-}
-
 /// The server's answer without what is only of its connection.
 fn passed(answer: Response<Bytes>) -> Response<Full<Bytes>> {
     let (mut head, body) = answer.into_parts();
@@ -429,6 +416,18 @@ fn kept(body: Bytes, age: Duration) -> Response<Full<Bytes>> {
     answer.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
     answer.headers_mut().insert(CACHE, HeaderValue::from_static("HIT"));
     answer
+}
+
+/// The server has not answered.
+fn unanswered(error: &Error) -> Response<Full<Bytes>> {
+    let status = match error {
+        Error::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        Error::Connect { .. }
+        | Error::TooLarge { .. }
+        | Error::Broken { .. }
+        | Error::Request { .. } => StatusCode::BAD_GATEWAY,
+    };
+    fault(status, &format!("{error}{}", way_out(error)))
 }
 
 /// A fault in the form that clients of the API show.

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use answer::{Answer, VersionMetadata};
+pub(crate) use error::way_out;
 pub use error::{Error, Trouble};
 use mounts::{Engine, Mounts, Versioned};
 use request::Call;
@@ -33,8 +34,6 @@ use crate::flights::Flights;
 
 /// Requests that are under way at once. A sidecar is one of thousands that ask the same server.
 const AT_ONCE: usize = 4;
-/// The most bytes of an answer.
-const ANSWER_LIMIT: usize = 4 << 20;
 
 /// A client of one server. Clones share everything.
 #[derive(Clone, Debug)]
@@ -380,7 +379,7 @@ fn client(server: &Server, target: &Target) -> Result<Client, SetupError> {
     let options = Options {
         tls: Tls { ca: server.ca.clone(), identity, server_name: server.server_name.clone() },
         timeout: server.timeout,
-        body_limit: ANSWER_LIMIT,
+        body_limit: server.answer_bytes,
         idle_connections: 1,
         ..Options::default()
     };

@@ -23,7 +23,7 @@ use crate::fetched::Fetched;
 use crate::template::Request;
 
 /// Name of the format and its version.
-const HEADER: &[u8; 9] = b"pillion\0\x01";
+const HEADER: &[u8; 9] = b"pillion\0\x02";
 const NONCE: usize = 12;
 const TAG: usize = 16;
 /// The most bytes of the file.

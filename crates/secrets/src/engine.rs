@@ -267,7 +267,8 @@ impl Engine {
         let is_there = |api: &api::Running| server.is_some_and(|server| api.is_for(wanted, server));
         if !self.api.as_ref().is_some_and(is_there) {
             let before = self.api.take();
-            self.api = Some(api::Running::start(wanted.clone(), connection, before));
+            let status = self.house.status.clone();
+            self.api = Some(api::Running::start(wanted.clone(), connection, status, before));
         }
     }
 

@@ -191,7 +191,7 @@ impl Life {
 /// seconds. (Static roles of database engines.)
 fn rotation(fetched: &Fetched) -> Option<SystemTime> {
     fetched.data.get("last_vault_rotation")?;
-    let ttl = fetched.data.get("ttl")?.reveal_text()?.parse().ok()?;
+    let ttl = fetched.data.get("ttl")?.secret().reveal_text()?.parse().ok()?;
     Some(after(fetched.at, Duration::from_secs(ttl)))
 }
 

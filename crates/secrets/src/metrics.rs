@@ -111,6 +111,46 @@ desc!(
     "The version of a set that the app confirmed last."
 );
 desc!(
+    API_REQUESTS,
+    Kind::Counter,
+    "pillion_secrets_api_requests",
+    "",
+    &["outcome"],
+    "Requests to the local interface, by outcome: asked (the server answered), hit (a kept answer), stale (an old one, the server being away), failed (no answer), refused (by the guard), invalid."
+);
+desc!(
+    API_JOINED,
+    Kind::Counter,
+    "pillion_secrets_api_joined",
+    "",
+    &[],
+    "Requests to the local interface that waited for the same request under way."
+);
+desc!(
+    API_IN_FLIGHT,
+    Kind::Gauge,
+    "pillion_secrets_api_in_flight",
+    "",
+    &[],
+    "Requests that the local interface is answering."
+);
+desc!(
+    API_KEPT,
+    Kind::Gauge,
+    "pillion_secrets_api_kept",
+    "",
+    &[],
+    "Answers that the local interface keeps."
+);
+desc!(
+    LIMIT_HITS,
+    Kind::Counter,
+    "pillion_secrets_limit_hits",
+    "",
+    &["limit"],
+    "Times that a limit refused something, or pushed a kept answer out, by the key of the limit below secrets."
+);
+desc!(
     SESSION,
     Kind::Gauge,
     "pillion_secrets_session_expiry_seconds",
@@ -134,6 +174,11 @@ pub static METRICS: &[&Desc] = &[
     &SET_VERSION,
     &SET_CONFIRMED,
     &SESSION,
+    &API_REQUESTS,
+    &API_JOINED,
+    &API_IN_FLIGHT,
+    &API_KEPT,
+    &LIMIT_HITS,
 ];
 
 /// The counters of one run of the role. A handle is kept once it was used, so that its series stays.

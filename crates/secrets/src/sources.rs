@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pillion_client::{Options, Tls};
-use pillion_model::secrets::ConfigOrigin;
+use pillion_model::secrets::{ConfigOrigin, Limits};
 use pillion_runtime::board::Secret;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::location::LocationError;
-use crate::store::{BYTES, DraftError, FILES, FileName};
+use crate::store::{DraftError, FileName};
 pub use pace::Chance;
 use pace::Pace;
 
@@ -46,7 +46,7 @@ pub enum SourceError {
         reason: io::Error,
     },
     /// No answer.
-    #[error(transparent)]
+    #[error("{0}{more}", more = way_out(.0))]
     Client(#[from] pillion_client::Error),
     /// An answer that says no.
     #[error("{url} answered {status}")]
@@ -67,6 +67,31 @@ pub enum SourceError {
     /// A name or an amount that no set can have.
     #[error(transparent)]
     Unfit(#[from] DraftError),
+}
+
+/// What to do about an answer that is too large.
+fn way_out(error: &pillion_client::Error) -> &'static str {
+    match is_too_large(error) {
+        true => "; raise secrets.limits.bytes, or have less",
+        false => "",
+    }
+}
+
+fn is_too_large(error: &pillion_client::Error) -> bool {
+    matches!(error, pillion_client::Error::TooLarge { .. })
+}
+
+impl SourceError {
+    /// The limit that there was too much for, as its key below `secrets`.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Unfit(error) => error.limit(),
+            Self::Client(error) => is_too_large(error).then_some("limits.bytes"),
+            Self::Location(_) | Self::Read { .. } | Self::Status { .. } | Self::Answer { .. } => {
+                None
+            }
+        }
+    }
 }
 
 /// One source.
@@ -101,15 +126,15 @@ impl Source {
     ///
     /// # Errors
     /// A URL or a file of the TLS settings does not fit.
-    pub fn new(origin: &ConfigOrigin, chance: Chance) -> Result<Self, SourceError> {
+    pub fn new(origin: &ConfigOrigin, limits: Limits, chance: Chance) -> Result<Self, SourceError> {
         let options = |ca: &Option<PathBuf>, identity: Option<(PathBuf, PathBuf)>| Options {
             tls: Tls { ca: ca.clone(), identity, server_name: None },
-            body_limit: 2 * BYTES,
+            body_limit: limits.bytes,
             ..Options::default()
         };
         let kind = match origin {
             ConfigOrigin::Files(path) => {
-                Kind::Files(Box::new(files::FilesSource::new(path.clone())))
+                Kind::Files(Box::new(files::FilesSource::new(path.clone(), limits)))
             }
             ConfigOrigin::Http { url, ca, token, interval } => {
                 let token = token.clone();
@@ -118,7 +143,7 @@ impl Source {
             }
             ConfigOrigin::Etcd { url, ca, identity, prefix } => {
                 let options = options(ca, identity.clone());
-                Kind::Etcd(Box::new(etcd::EtcdSource::new(url, &options, prefix)?))
+                Kind::Etcd(Box::new(etcd::EtcdSource::new(url, &options, prefix, limits)?))
             }
         };
         let proof = Proof(watch::Sender::new(None));
@@ -146,25 +171,13 @@ impl Source {
                 Kind::Etcd(source) => source.next(pace, proof).await,
             };
             self.pace.learn(given.is_ok());
-            let given = bounded(given?)?;
+            let given = given?;
             if last.as_ref().is_none_or(|last| last.files != given.files) {
                 *last = Some(given.clone());
                 return Ok(given);
             }
         }
     }
-}
-
-fn bounded(given: Files) -> Result<Files, SourceError> {
-    let bytes = given.files.values().map(|content| content.reveal().len()).sum();
-    let too_much = |what, found, limit| Err(DraftError::TooMuch { what, found, limit }.into());
-    if given.files.len() > FILES {
-        return too_much("files", given.files.len(), FILES);
-    }
-    if bytes > BYTES {
-        return too_much("bytes", bytes, BYTES);
-    }
-    Ok(given)
 }
 
 /// How often a source that waits for news makes sure that it is not waiting in vain.

@@ -9,10 +9,12 @@ use pillion_runtime::metrics::{Registry, Samples};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::api::{Counters, Numbers};
 use crate::bao::Bao;
 use crate::lease::Step;
 use crate::metrics::{
-    AGE, NEXT, REQUESTS, SESSION, SET_CONFIRMED, SET_VERSION, STALENESS, VERSION,
+    AGE, API_IN_FLIGHT, API_JOINED, API_KEPT, API_REQUESTS, LIMIT_HITS, NEXT, REQUESTS, SESSION,
+    SET_CONFIRMED, SET_VERSION, STALENESS, VERSION,
 };
 use crate::session::Sessions;
 use crate::store::Version;
@@ -26,6 +28,8 @@ pub struct Status(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<()>,
+    /// Of the local interface.
+    counters: Arc<Counters>,
 }
 
 /// Everything that is known at one moment.
@@ -40,6 +44,10 @@ pub(crate) struct State {
     /// Once everything was delivered for the first time, a set that is added later makes nobody
     /// wait.
     pub(crate) has_begun: bool,
+    /// Where the local interface is served.
+    api: Option<String>,
+    /// Times that a limit refused something, by its key; those of the local interface are not here.
+    limit_hits: BTreeMap<&'static str, u64>,
 }
 
 /// The server.
@@ -70,6 +78,8 @@ pub(crate) struct SecretState {
     pub(crate) old_leases: usize,
     pub(crate) failing_since: Option<SystemTime>,
     pub(crate) error: Option<String>,
+    /// The last error, also after it is over.
+    pub(crate) last_error: Option<(String, SystemTime)>,
 }
 
 /// One configuration source.
@@ -104,7 +114,9 @@ impl Status {
     pub fn new(registry: &Registry) -> Self {
         let status = Self::default();
         let seen = status.clone();
-        registry.collector(Box::new(move |samples| seen.lock().sample(samples, SystemTime::now())));
+        registry.collector(Box::new(move |samples| {
+            seen.lock().sample(samples, &seen.0.counters.numbers(), SystemTime::now());
+        }));
         status
     }
 
@@ -158,8 +170,27 @@ impl Status {
         });
     }
 
-    /// Changes of any kind.
-    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+    /// What the local interface counts with.
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        self.0.counters.clone()
+    }
+
+    /// Shows where the local interface is served, for as long as what is returned lives.
+    pub(crate) fn serves(&self, address: String) -> Served<'_> {
+        self.look(|state| state.api = Some(address));
+        Served(self)
+    }
+
+    /// Counts a limit that refused something, if there was one.
+    pub(crate) fn hit(&self, limit: Option<&'static str>) {
+        if let Some(limit) = limit {
+            self.look(|state| *state.limit_hits.entry(limit).or_default() += 1);
+        }
+    }
+
+    /// Changes of any kind: every secret that was looked at, every step of a set.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
     }
 
@@ -191,12 +222,34 @@ impl Status {
     /// The page of the admin interface: secrets, sets, session.
     #[must_use]
     pub fn page(&self, now: SystemTime) -> Value {
-        self.read(|state| state.page(now))
+        let numbers = self.0.counters.numbers();
+        self.read(|state| state.page(&numbers, now))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The local interface is served while this lives.
+pub(crate) struct Served<'a>(&'a Status);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.look(|state| state.api = None);
+    }
+}
+
+/// Requests to the local interface, by outcome.
+fn outcomes(numbers: &Numbers) -> [(&'static str, u64); 6] {
+    [
+        ("asked", numbers.asked),
+        ("hit", numbers.hits),
+        ("stale", numbers.stale),
+        ("failed", numbers.failed),
+        ("refused", numbers.refused),
+        ("invalid", numbers.invalid),
+    ]
 }
 
 impl State {
@@ -253,7 +306,7 @@ impl State {
         is_done.then_some(Ok(()))
     }
 
-    fn page(&self, now: SystemTime) -> Value {
+    fn page(&self, numbers: &Numbers, now: SystemTime) -> Value {
         let secrets: serde_json::Map<_, _> =
             self.secrets.iter().map(|(name, it)| (name.to_string(), it.page(now))).collect();
         let configs: serde_json::Map<_, _> =
@@ -265,10 +318,40 @@ impl State {
             "secrets": secrets,
             "configs": configs,
             "sets": sets,
+            "api": self.api.as_ref().map(|address| json!({
+                "address": address,
+                "requests": BTreeMap::from(outcomes(numbers)),
+                "joined": numbers.joined,
+                "in_flight": numbers.in_flight,
+                "kept": numbers.kept,
+            })),
+            "limit_hits": self.hits(numbers).filter(|(_, hits)| *hits > 0).collect::<BTreeMap<_, _>>(),
         })
     }
 
-    fn sample(&self, samples: &mut Samples, now: SystemTime) {
+    /// Times that a limit refused something, by its key.
+    fn hits(&self, numbers: &Numbers) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut hits = BTreeMap::from(numbers.limit_hits);
+        for limit in ["limits.files", "limits.bytes", "server.answer_bytes"] {
+            *hits.entry(limit).or_default() += self.limit_hits.get(limit).copied().unwrap_or(0);
+        }
+        hits.into_iter()
+    }
+
+    fn sample(&self, samples: &mut Samples, numbers: &Numbers, now: SystemTime) {
+        if self.server.is_some() || !self.sets.is_empty() {
+            for (limit, hits) in self.hits(numbers) {
+                samples.put(&LIMIT_HITS, &[limit], hits as f64);
+            }
+        }
+        if self.api.is_some() {
+            for (outcome, requests) in outcomes(numbers) {
+                samples.put(&API_REQUESTS, &[outcome], requests as f64);
+            }
+            samples.put(&API_JOINED, &[], numbers.joined as f64);
+            samples.put(&API_IN_FLIGHT, &[], numbers.in_flight as f64);
+            samples.put(&API_KEPT, &[], numbers.kept as f64);
+        }
         if let Some(server) = &self.server {
             samples.put(&REQUESTS, &[], self.requests() as f64);
             let session = server.sessions.current.as_ref();
@@ -321,6 +404,7 @@ impl SecretState {
     fn page(&self, now: SystemTime) -> Value {
         let step = |step| match step {
             Step::Renew => "renew",
+            Step::Replace if self.generation == 0 => "fetch",
             Step::Replace => "replace",
             Step::Look => "look",
         };
@@ -338,6 +422,10 @@ impl SecretState {
             })),
             "old_leases": self.old_leases,
             "error": self.error,
+            "last_error": self.last_error.as_ref().map(|(error, at)| json!({
+                "error": error,
+                "seconds_ago": seconds(since(now, *at)),
+            })),
             "failing_seconds": self.failing_since.map(|at| seconds(since(now, at))),
         })
     }
@@ -380,7 +468,7 @@ fn transaction(report: &Report, at: SystemTime, now: SystemTime) -> Value {
         .map(|done| {
             json!({
                 "step": done.part.label(),
-                "took_ms": done.took.as_secs_f64() * 1000.0,
+                "took_ms": done.took.as_micros() as f64 / 1000.0,
                 "error": done.fault,
             })
         })

@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use nix::sys::stat::Mode;
 
-pub use draft::{BYTES, Draft, DraftError, DraftFile, FILES, FileName, Owner};
+pub(crate) use draft::check_amount;
+pub use draft::{Draft, DraftError, DraftFile, FileName, Owner};
 use folder::{Folder, Kind};
 use journal::Journal;
 pub use journal::{NOTES, Trying, Version};
@@ -113,7 +114,7 @@ impl Store {
             let path = directory.clone();
             move |reason| StoreError::Io { doing, path, reason }
         };
-        fs::create_dir_all(&directory).map_err(failed("making"))?;
+        fs::create_dir_all(&directory).map_err(failed("making the folder"))?;
         let root = Folder::at(&directory).map_err(failed("opening"))?;
         let versions = versions(&root).map_err(|reason| StoreError::Io {
             doing: "opening",
@@ -232,8 +233,10 @@ impl Store {
         })?;
         observe(Step::Begun);
         let path = path_of(version);
-        let folder =
-            self.versions.make(&version.to_string()).map_err(self.failed("making", &path))?;
+        let folder = self
+            .versions
+            .make(&version.to_string())
+            .map_err(self.failed("making the folder", &path))?;
         observe(Step::FolderMade);
         files::write(&folder, draft, observe).map_err(|(name, reason)| {
             let path = name.map_or(path.clone(), |name| format!("{path}/{name}"));

@@ -21,7 +21,7 @@ use pillion_runtime::board::Secret;
 use self::consul::Consul;
 use self::fault::Fault;
 use self::jinja::Jinja;
-use crate::fetched::Fetched;
+use crate::fetched::{Datum, Fetched};
 
 /// The most bytes of a template.
 pub const MAX_SOURCE: usize = 1 << 20;
@@ -187,7 +187,8 @@ impl Template {
     fn error(&self, fault: Fault, values: &Values) -> TemplateError {
         let mut error = placed(&self.name, &self.source, fault);
         let fetched = values.secrets.values().chain(values.requested.values());
-        for value in fetched.flat_map(|fetched| fetched.data.values()) {
+        let hidden = fetched.flat_map(|fetched| fetched.data.values()).flat_map(Datum::texts);
+        for value in hidden {
             let text = value.reveal_text().unwrap_or("");
             if text.len() >= LEAST_HIDDEN && error.message.contains(text) {
                 error.message = error.message.replace(text, "[secret]");

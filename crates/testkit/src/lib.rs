@@ -44,8 +44,8 @@ pub use network::{Network, in_private_network};
 pub use origin::{Conn, Origin};
 pub use patience::{PATIENCE, eventually, eventually_some};
 pub use peer::{
-    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Peer, Postgres, Rsyslog,
-    python, tool,
+    Collector, Etcd, KubeApiServer, Loki, MariaDb, OpenBao, OpenSearch, Otlp, Peer, Postgres,
+    Rsyslog, python, tool,
 };
 pub use pillion::{Builder, Finished, Pillion};
 pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};

@@ -10,7 +10,7 @@ mod opensearch;
 mod postgres;
 mod rsyslog;
 
-pub use collector::Collector;
+pub use collector::{Collector, Otlp};
 pub use etcd::Etcd;
 pub use kube_api_server::KubeApiServer;
 pub use loki::Loki;

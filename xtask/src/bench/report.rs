@@ -5,8 +5,25 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use super::measure::Value;
+use super::case::Case;
+use super::role::Role;
 use super::subject::Subject;
+
+/// One number with its name and unit.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Value {
+    /// What it is.
+    pub(super) metric: &'static str,
+    /// How it is counted.
+    pub(super) unit: &'static str,
+    /// The number.
+    pub(super) number: f64,
+}
+
+/// One number with its name and unit.
+pub(super) const fn value(metric: &'static str, unit: &'static str, number: f64) -> Value {
+    Value { metric, unit, number }
+}
 
 /// All values of a run: by case and metric (in the order of arrival), then by subject, then by
 /// round.
@@ -17,7 +34,7 @@ pub(super) struct Report {
 
 /// One metric of one case.
 struct Series {
-    case: &'static str,
+    case: &'static Case,
     metric: &'static str,
     unit: &'static str,
     /// Values by round; a subject that failed has fewer of them, or none.
@@ -26,9 +43,10 @@ struct Series {
 
 impl Report {
     /// Adds what one round gave.
-    pub(super) fn add(&mut self, case: &'static str, subject: Subject, values: &[Value]) {
+    pub(super) fn add(&mut self, case: &'static Case, subject: Subject, values: &[Value]) {
         for value in values {
-            let known = |series: &Series| series.case == case && series.metric == value.metric;
+            let known =
+                |series: &Series| series.case.name == case.name && series.metric == value.metric;
             let position = self.series.iter().position(known).unwrap_or_else(|| {
                 let Value { metric, unit, .. } = *value;
                 self.series.push(Series { case, metric, unit, rounds: BTreeMap::new() });
@@ -51,27 +69,26 @@ impl Report {
     }
 
     fn find(&self, case: &str, metric: &str) -> Option<&Series> {
-        self.series.iter().find(|series| series.case == case && series.metric == metric)
+        self.series.iter().find(|series| series.case.name == case && series.metric == metric)
     }
 
-    /// A Markdown table: a line for each metric, a column for each subject; in brackets what
-    /// Pillion takes for one of the peer.
-    pub(super) fn table(&self) -> String {
-        let mut table = String::from("| case | metric |");
-        for subject in Subject::ALL {
-            write!(table, " {} |", subject.name()).ok();
-        }
-        table.push_str("\n| --- | --- |");
-        table.push_str(&" ---: |".repeat(Subject::ALL.len()));
-        table.push('\n');
-        for series in &self.series {
-            write!(table, "| {} | {}, {} |", series.case, series.metric, series.unit).ok();
-            for subject in Subject::ALL {
-                write!(table, " {} |", series.cell(subject)).ok();
+    /// The rows of a role's Markdown table: one for each metric, a cell for each subject; in
+    /// brackets what Pillion has for one of the peer.
+    pub(super) fn cells(&self, role: Role) -> Vec<String> {
+        let series = self.series.iter().filter(|series| series.case.role() == role);
+        let rows = series.map(|series| {
+            let mut row = format!("| {} | {}, {} |", series.case.name, series.metric, series.unit);
+            for subject in role.subjects() {
+                write!(row, " {} |", series.cell(*subject)).ok();
             }
-            table.push('\n');
-        }
-        table
+            row
+        });
+        rows.collect()
+    }
+
+    /// The names of the cases that have a number.
+    pub(super) fn cases(&self) -> impl Iterator<Item = &'static Case> {
+        self.series.iter().map(|series| series.case)
     }
 
     /// One row for each median, for machines.
@@ -79,14 +96,14 @@ impl Report {
         let rows = self.series.iter().flat_map(|series| {
             series.rounds.keys().filter_map(|subject| {
                 let mut row = json!({
-                    "case": series.case,
+                    "case": series.case.name,
                     "subject": subject.name(),
                     "metric": series.metric,
                     "value": series.median(*subject)?,
                     "unit": series.unit,
                 });
-                for peer in Subject::ALL {
-                    if let Some(ratio) = series.ratio(*subject, peer).filter(|_| peer != *subject) {
+                for peer in series.rounds.keys().filter(|peer| *peer != subject) {
+                    if let Some(ratio) = series.ratio(*subject, *peer) {
                         row[format!("ratio_to_{}", peer.name())] = json!(ratio);
                     }
                 }
@@ -138,12 +155,17 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::CASES;
     use super::*;
 
     fn report(rounds: &[(Subject, f64)]) -> Report {
         let mut report = Report::default();
         for (subject, number) in rounds {
-            report.add("h1", *subject, &[Value { metric: "cpu", unit: "us", number: *number }]);
+            report.add(
+                &CASES[0],
+                *subject,
+                &[Value { metric: "cpu", unit: "us", number: *number }],
+            );
         }
         report
     }
@@ -172,11 +194,12 @@ mod tests {
             (Pillion, 9.0),
             (Haproxy, 10.0),
         ]);
-        assert_eq!(report.ratio("h1", "cpu", Pillion, Haproxy), Some(0.8));
-        assert_eq!(report.median("h1", "cpu", Pillion), Some(9.0));
-        assert_eq!(report.median("h1", "none", Pillion), None);
-        let row = "| h1 | cpu, us | 9.00 | 10.0 (0.80) | – | – | – | – | – |";
-        assert!(report.table().lines().any(|line| line == row), "{}", report.table());
+        assert_eq!(report.ratio("h1_small", "cpu", Pillion, Haproxy), Some(0.8));
+        assert_eq!(report.median("h1_small", "cpu", Pillion), Some(9.0));
+        assert_eq!(report.median("h1_small", "none", Pillion), None);
+        let row = "| h1_small | cpu, us | 9.00 | 10.0 (0.80) | – | – | – | – | – |";
+        assert_eq!(report.cells(Role::Proxy), [row]);
+        assert_eq!(report.cells(Role::Logs), [""; 0]);
         assert_eq!(report.rows()[0]["ratio_to_haproxy"], 0.8);
     }
 }

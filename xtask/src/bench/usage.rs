@@ -29,18 +29,33 @@ pub(super) fn cpu(root: u32) -> Result<Duration, Failure> {
 
 /// Resident memory of a process tree, in KiB. Pages that processes share are counted in each.
 pub(super) fn resident_kib(root: u32) -> Result<f64, Failure> {
+    memory_kib(root, "VmRSS")
+}
+
+/// The part of [`resident_kib`] that is no page of a file.
+pub(super) fn anonymous_kib(root: u32) -> Result<f64, Failure> {
+    memory_kib(root, "RssAnon")
+}
+
+/// The most that the processes of a tree had resident since they were started, in KiB.
+pub(super) fn peak_kib(root: u32) -> Result<f64, Failure> {
+    memory_kib(root, "VmHWM")
+}
+
+fn memory_kib(root: u32, field: &str) -> Result<f64, Failure> {
     let mut sum = 0;
     for process in tree(root)? {
         let file = format!("/proc/{process}/status");
         let text = std::fs::read_to_string(&file).doing(format!("reading {file}"))?;
-        sum += resident_of(&text).ok_or_else(|| Failure::new(format!("{file}: has no VmRSS")))?;
+        sum +=
+            kib_of(&text, field).ok_or_else(|| Failure::new(format!("{file}: has no {field}")))?;
     }
     Ok(f64::from(sum))
 }
 
 /// The number in a line such as `VmRSS:      5324 kB`.
-fn resident_of(status: &str) -> Option<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn kib_of(status: &str, field: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -82,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_is_read_from_the_status() {
-        assert_eq!(resident_of("Name:\ta\nVmRSS:\t    5324 kB\nThreads:\t1\n"), Some(5324));
-        assert_eq!(resident_of("Name:\ta\n"), None);
+    fn memory_is_read_from_the_status() {
+        assert_eq!(kib_of("Name:\ta\nVmRSS:\t    5324 kB\nThreads:\t1\n", "VmRSS"), Some(5324));
+        assert_eq!(kib_of("Name:\ta\n", "VmRSS"), None);
     }
 
     #[test]

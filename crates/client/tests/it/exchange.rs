@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use pillion_client::{Client, Error, Options};
-use pillion_testkit::{ClosedPort, PATIENCE};
+use pillion_client::{Body, Client, Error, Options};
+use pillion_testkit::{ClosedPort, Origin, PATIENCE};
 use tempfile::TempDir;
 
 use crate::server::{Act, Server, ok};
@@ -55,6 +55,31 @@ async fn an_idle_connection_that_the_server_has_closed_is_replaced() {
         tokio::time::timeout(PATIENCE, closed).await.expect("the client lets go of it");
     }
     assert_eq!(server.seen.connections(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_body_in_parts_arrives_as_one() {
+    let origin = Origin::saying("taken");
+    let target = format!("http://{}", origin.address());
+    let client = client(&target, &Options::default());
+    // More than the connection's buffers hold, parts that are empty, and more parts than are written
+    // at a time.
+    let large = vec![b'x'; 3 << 20];
+    let parts = [&b"before "[..], &large, b"", b" after"].into_iter();
+    let parts: Vec<Bytes> = parts.chain([&b"."[..]; 50]).map(Bytes::copy_from_slice).collect();
+    for body in
+        [parts.iter().cloned().collect(), Body::from(Bytes::new()), Body::from(Bytes::from(large))]
+    {
+        let answer = client.send(Request::post("/").body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.body().as_ref(), b"taken");
+    }
+    let requests = origin.requests();
+    let bodies: Vec<&[u8]> = requests.iter().map(|(_, body)| body.data.as_slice()).collect();
+    assert!(bodies[0] == parts.concat());
+    assert_eq!((bodies[1], bodies[2].len()), (&b""[..], 3 << 20));
+    for (head, body) in requests.iter().filter(|(_, body)| !body.data.is_empty()) {
+        assert_eq!(head.field("content-length"), Some(&*body.data.len().to_string()));
+    }
 }
 
 #[tokio::test]

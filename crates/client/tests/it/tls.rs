@@ -1,5 +1,7 @@
 //! Trust and identity.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +153,27 @@ async fn a_handshake_that_does_not_come_is_given_up() {
     let error = client.send(request).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
     assert_eq!(error.to_string(), format!("cannot connect to {url}: no connection within 200ms"));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_said_to_be_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    // It ends with the process of the test.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            let _greeting = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let authority = Authority::new();
+    let tls = Tls { ca: Some(authority.ca()), ..Tls::default() };
+    let error = get(&url, tls).await.unwrap_err().to_string();
+    assert!(
+        error.ends_with("does not speak TLS; begin the URL with http://, or name another port"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ const WAIT: Duration = Duration::from_secs(1);
 fn batcher(bytes: usize, records: usize) -> (Batcher, Budget) {
     let budget = Budget::new(1 << 20);
     let limits = BatchLimits { bytes, records, wait: WAIT };
-    (Batcher::new(limits, budget.clone(), Spares::new(bytes)), budget)
+    (Batcher::new(limits, budget.clone(), Spares::new(bytes, budget.clone())), budget)
 }
 
 fn slot<'a>(partition: &'a str, receipt: &'a Receipt) -> Slot<'a> {
@@ -133,14 +133,63 @@ fn what_encodes_to_nothing_is_no_record() {
 
 #[test]
 fn buffers_are_used_again_and_only_a_few_are_kept() {
-    let spares = Spares::new(100);
-    for len in [0, 50, 200, 201, 60, 70, 80] {
-        spares.keep(Vec::with_capacity(len), vec![1]);
+    let spares = Spares::new(100, Budget::new(1000));
+    for len in [201, 200, 50, 60] {
+        spares.keep(vec![0; len].into(), vec![1]);
     }
     let kept: Vec<usize> = spares.list.borrow().iter().map(|(bytes, _)| bytes.capacity()).collect();
-    assert_eq!(kept, [0, 50, 200, 60]);
+    assert_eq!(kept, [200, 50]);
     let (bytes, ends) = spares.take();
-    assert!(bytes.is_empty() && ends.is_empty() && bytes.capacity() == 60);
+    assert!(bytes.is_empty() && ends.is_empty() && bytes.capacity() == 50);
+}
+
+#[test]
+fn a_buffer_is_kept_only_where_the_budget_has_room_for_it_and_nobody_has_its_bytes() {
+    let budget = Budget::new(100);
+    let spares = Spares::new(100, budget.clone());
+    let held = budget.take_anyway(41);
+    spares.keep(vec![0; 60].into(), Vec::new());
+    assert_eq!(spares.list.borrow().len(), 0);
+    drop(held);
+    let _held = budget.take_anyway(40);
+    spares.keep(vec![0; 60].into(), Vec::new());
+    spares.keep(vec![0; 1].into(), Vec::new());
+    assert_eq!(spares.list.borrow().len(), 1);
+    spares.take();
+    let bytes = Bytes::from(vec![0; 10]);
+    let on_its_way = bytes.clone();
+    spares.keep(bytes, Vec::new());
+    assert_eq!((spares.list.borrow().len(), on_its_way.len()), (0, 10));
+}
+
+#[test]
+fn the_buffers_of_a_batch_take_little_more_than_the_batch_and_all_of_it_is_charged() {
+    const LIMIT: usize = 64 << 10;
+    let receipt = Ledger::new(0).hand_on(1);
+    let (mut batcher, budget) = batcher(LIMIT, 10_000);
+    let record = [b'x'; 700];
+    let add = |batcher: &mut Batcher| {
+        batcher.add(slot("", &receipt), Instant::now(), |out| out.extend_from_slice(&record));
+    };
+    let (batch, _) = loop {
+        add(&mut batcher);
+        // What remains are the ends of records, and the buffer of the record that was too much.
+        assert!(budget.used() <= LIMIT + LIMIT / ONE_MORE + 4096, "{}", budget.used());
+        if let Some(closed) = batcher.closed() {
+            break closed;
+        }
+    };
+    assert_eq!(batch.bytes.len(), LIMIT / 700 * 700);
+    assert!(batch.size() > batch.bytes.len());
+    // Its buffer comes again, and is not kept for a single record.
+    let spares = Spares::new(LIMIT, Budget::new(1 << 20));
+    spares.keep(batch.bytes, batch.ends);
+    drop(batch.charge);
+    let mut batcher = Batcher::new(batcher.limits, budget.clone(), spares);
+    add(&mut batcher);
+    assert!(budget.used() >= LIMIT);
+    batcher.close_all();
+    assert!(budget.used() < 4096, "{}", budget.used());
 }
 
 proptest! {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use pillion_runtime::say;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -290,14 +291,14 @@ fn has_answered(verdict: &Verdict, records: usize) -> bool {
 }
 
 /// Records that do not follow each other, one after another.
-fn gathered(batch: &Batch, records: &[usize]) -> (Vec<u8>, Vec<u32>) {
+fn gathered(batch: &Batch, records: &[usize]) -> (Bytes, Vec<u32>) {
     let mut bytes = Vec::new();
     let mut ends = Vec::with_capacity(records.len());
     for record in records {
         bytes.extend_from_slice(Load::of(batch, *record..record + 1).bytes());
         ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
-    (bytes, ends)
+    (bytes.into(), ends)
 }
 
 fn now() -> UnixNanos {

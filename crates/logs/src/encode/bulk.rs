@@ -1,21 +1,19 @@
 //! The action lines of `_bulk`: which index, and an id that makes a repeated delivery harmless.
 
-use super::field::Field;
-use super::{Origin, happened, text, time};
-use crate::record::{Record, UnixNanos};
+use super::template::{NONE, Template};
+use super::{Origin, happened, text};
+use crate::record::Record;
 
 /// What an index name may not have, beside upper case and control characters.
 const FORBIDDEN: [char; 12] = ['\\', '/', '*', '?', '"', '<', '>', '|', ' ', ',', '#', ':'];
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
-/// In place of a value that a record does not have.
-const NONE: &str = "none";
 const NANOS: i64 = 1_000_000_000;
 
 /// The template of an index or data stream.
 #[derive(Debug)]
 pub(super) struct Index {
-    parts: Vec<Part>,
+    template: Template,
     /// Whether only the time makes names differ.
     is_by_time: bool,
     /// The second that `name` was made for, while `is_by_time`.
@@ -23,18 +21,10 @@ pub(super) struct Index {
     name: String,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Time(String),
-    Field(Field),
-}
-
 impl Index {
     pub(super) fn new(template: &str) -> Self {
-        let parts = parts(template);
-        let is_by_time = !parts.iter().any(|part| matches!(part, Part::Field(_)));
-        Self { parts, is_by_time, second: None, name: String::new() }
+        let template = Template::new(template);
+        Self { is_by_time: template.is_by_time(), template, second: None, name: String::new() }
     }
 
     /// Appends the line before the document. `create` is refused where the id is there already,
@@ -48,52 +38,15 @@ impl Index {
     }
 
     fn name(&mut self, record: &Record<'_>, origin: &Origin) -> &str {
-        let at = happened(record);
-        let second = Some(at.div_euclid(NANOS));
+        let second = Some(happened(record).div_euclid(NANOS));
         if !self.is_by_time || self.second != second {
-            self.name = valid(&self.filled_in(at, record, origin));
+            let mut name = String::new();
+            self.template.fill(record, origin, &mut name);
+            self.name = valid(&name);
             self.second = second;
         }
         &self.name
     }
-
-    fn filled_in(&self, at: UnixNanos, record: &Record<'_>, origin: &Origin) -> String {
-        let mut name = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => name.push_str(text),
-                Part::Time(format) => {
-                    name.push_str(&time::strftime(format, at).unwrap_or_default())
-                }
-                Part::Field(field) => {
-                    name.push_str(field.of(record, origin).as_deref().unwrap_or(NONE));
-                }
-            }
-        }
-        name
-    }
-}
-
-/// What stands in braces is a field; what is left is a format of strftime, or text where it is not
-/// a valid one.
-fn parts(template: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut rest = template;
-    while let Some((before, field, after)) = rest.split_once('{').and_then(|(before, rest)| {
-        rest.split_once('}').map(|(field, after)| (before, field, after))
-    }) {
-        parts.extend(part(before));
-        parts.push(Part::Field(Field::new(field)));
-        rest = after;
-    }
-    parts.extend(part(rest));
-    parts
-}
-
-fn part(text: &str) -> Option<Part> {
-    let is_time = text.contains('%') && time::strftime(text, 0).is_some();
-    let part = if is_time { Part::Time(text.to_owned()) } else { Part::Text(text.to_owned()) };
-    (!text.is_empty()).then_some(part)
 }
 
 /// The name with everything replaced that no index may have.

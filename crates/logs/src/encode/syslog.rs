@@ -1,5 +1,7 @@
 //! Messages of syslog (RFC 5424), without what frames them on a connection.
 
+use std::borrow::Cow;
+
 use super::field::{severity, stream_name};
 use super::{Origin, Stamps, attributes, happened, json, text};
 use crate::record::{Record, TraceOrigin};
@@ -50,20 +52,15 @@ pub(super) fn message(
 }
 
 fn facts(record: &Record<'_>, out: &mut Vec<u8>) {
-    let hex = |bytes: &[u8]| {
-        let mut text = Vec::with_capacity(2 * bytes.len());
-        text::hex(bytes, &mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    };
-    parameter("id", &hex(&record.id.to_be_bytes()), out);
+    hex("id", &record.id.to_be_bytes(), out);
     let severity = severity(record);
     if !severity.is_empty() {
         parameter("severity", severity, out);
     }
     if let Some(trace) = &record.trace {
-        parameter("trace_id", &hex(&trace.trace.to_be_bytes()), out);
+        hex("trace_id", &trace.trace.to_be_bytes(), out);
         if trace.span != 0 {
-            parameter("span_id", &hex(&trace.span.to_be_bytes()), out);
+            hex("span_id", &trace.span.to_be_bytes(), out);
         }
         if trace.origin == TraceOrigin::OnlyRequest {
             parameter("trace_origin", "only_request", out);
@@ -75,6 +72,15 @@ fn facts(record: &Record<'_>, out: &mut Vec<u8>) {
     for mark in json::mark_names(record.marks) {
         parameter(mark, "true", out);
     }
+}
+
+/// Appends ` name="0123…"`.
+fn hex(name: &str, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    text::hex(bytes, out);
+    out.push(b'"');
 }
 
 /// Appends ` name="value"`.
@@ -95,11 +101,16 @@ fn parameter(name: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 /// A name with everything replaced that it may not have: it is printable ASCII.
-fn name(name: &str, longest: usize) -> String {
-    let is_bad = |c: char| !c.is_ascii_graphic() || ['=', ']', '"'].contains(&c);
-    let name: String =
-        name.chars().map(|c| if is_bad(c) { '_' } else { c }).take(longest).collect();
-    if name.is_empty() { "-".to_owned() } else { name }
+fn name(name: &str, longest: usize) -> Cow<'_, str> {
+    let is_good = |byte: &u8| byte.is_ascii_graphic() && !b"=]\"".contains(byte);
+    if name.is_empty() {
+        return Cow::Borrowed("-");
+    }
+    if name.len() <= longest && name.as_bytes().iter().all(is_good) {
+        return Cow::Borrowed(name);
+    }
+    let is_good = |c: char| u8::try_from(c).is_ok_and(|byte| is_good(&byte));
+    name.chars().map(|c| if is_good(c) { c } else { '_' }).take(longest).collect()
 }
 
 /// The severity of syslog for a number of the OpenTelemetry log data model, as its appendix maps

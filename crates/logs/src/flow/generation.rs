@@ -18,6 +18,7 @@ use super::files::{Files, Quit};
 use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
 use super::show::show;
+use crate::batcher::Spares;
 use crate::budget::Budget;
 use crate::enrich::Enrichment;
 use crate::redact::Redactor;
@@ -104,8 +105,10 @@ fn chance() -> u64 {
 fn outlets(settings: &Logs, budget: &Budget) -> Result<Outlets, Error> {
     let share = settings.memory / settings.sinks.len().max(1);
     let state = settings.state.as_deref();
+    let longest = settings.sinks.iter().map(|sink| sink.batch.bytes).max().unwrap_or(0);
+    let spares = Spares::new(longest, budget.clone());
     let open = |sink: &Arc<pillion_model::logs::Sink>| {
-        let outlet = Outlet::open(sink, state, budget, share, chance());
+        let outlet = Outlet::open(sink, state, budget, (share, &spares), chance());
         let name = sink.name.to_string();
         outlet.map(Rc::new).map_err(|error| Error::Sink { name, error })
     };

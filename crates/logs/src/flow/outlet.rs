@@ -68,16 +68,19 @@ impl Outlet {
         settings: &Arc<Settings>,
         state: Option<&Path>,
         budget: &Budget,
-        share: usize,
+        (share, spares): (usize, &Spares),
         seed: u64,
     ) -> Result<Self, OutletError> {
         let sink = Sink::new(&settings.output)?;
         let name = &settings.name;
-        let spares = Spares::new(settings.batch.bytes);
         let disk = state.filter(|_| settings.buffer.disk > 0);
         let disk = disk.map(|state| (state.join(BUFFERS).join(&**name), settings.buffer));
         let queue = Queue::open(Plan {
-            memory: share,
+            // With a disk, the rest is for what is gathered and for what is read back: else sources
+            // would find no room in the budget before the queue goes to the disk.
+            memory: if disk.is_some() { share / 2 } else { share },
+            read_ahead: share / 4,
+            budget: budget.clone(),
             disk,
             order: sink.order,
             dead: DeadLetters::new(state, name),
@@ -86,7 +89,7 @@ impl Outlet {
         Ok(Self {
             filter: Filter::new(&settings.when)?,
             encoder: RefCell::new(Encoder::new(&settings.output)),
-            batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares)),
+            batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares.clone())),
             queue,
             deliverer: Deliverer::new(name.clone(), sink, settings.retry, seed),
             settings: settings.clone(),

@@ -8,7 +8,7 @@ use crate::segments::Segments;
 
 fn batch(id: u8) -> Batch {
     let (bytes, ends) = (vec![id; 50], vec![20, 50]);
-    Batch { bytes, ends, partition: "p".into(), oldest: 1, ..Batch::default() }
+    Batch { bytes: bytes.into(), ends, partition: "p".into(), oldest: 1, ..Batch::default() }
 }
 
 fn open(state: &Path) -> Segments {

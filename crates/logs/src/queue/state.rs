@@ -7,6 +7,7 @@ use pillion_model::logs::{DropPolicy, FullPolicy};
 
 use crate::batch::Batch;
 use crate::batcher::Spares;
+use crate::budget::Budget;
 use crate::record::UnixNanos;
 use crate::tally::Tally;
 
@@ -19,9 +20,13 @@ const LOOK_AHEAD: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct State {
-    /// The most bytes in memory, and how many there are.
+    /// The most bytes in memory that came from there, and how many there are.
     pub(super) limit: usize,
     pub(super) used: usize,
+    /// The most bytes in memory that came from the disk, and how many there are.
+    pub(super) read_ahead: usize,
+    pub(super) from_disk: usize,
+    pub(super) budget: Budget,
     pub(super) order: Order,
     /// What was taken out before and is not in hand, by its number: older than all below.
     pub(super) back: BTreeMap<u64, Waiting>,
@@ -41,13 +46,15 @@ pub(super) struct Waiting {
     pub(super) batch: Batch,
     full: FullPolicy,
     origin: Origin,
+    /// Bytes of the share that are its own.
+    size: usize,
 }
 
 /// Where a batch waited first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// In memory; so many bytes of the share are its own.
-    Memory(usize),
+    /// In memory.
+    Memory,
     /// On the disk, which still has it.
     Disk,
 }
@@ -61,25 +68,20 @@ pub(super) struct InHand {
 
 impl Waiting {
     pub(super) fn new(batch: Batch, full: FullPolicy) -> Self {
-        let origin = Origin::Memory(batch.size());
-        Self { batch, full, origin }
+        let size = batch.size();
+        Self { batch, full, origin: Origin::Memory, size }
     }
 
-    fn from_disk(batch: Batch) -> Self {
-        Self { batch, full: FullPolicy::Block, origin: Origin::Disk }
+    fn from_disk(mut batch: Batch, budget: &Budget) -> Self {
+        let size = batch.size();
+        batch.charge = Some(budget.take_anyway(size));
+        Self { batch, full: FullPolicy::Block, origin: Origin::Disk, size }
     }
 
     /// All of it, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
-        Self { batch: std::mem::take(&mut self.batch), full: self.full, origin: self.origin }
-    }
-
-    /// Bytes of the share that are its own.
-    fn size(&self) -> usize {
-        match self.origin {
-            Origin::Memory(size) => size,
-            Origin::Disk => 0,
-        }
+        let Self { full, origin, size, .. } = *self;
+        Self { batch: std::mem::take(&mut self.batch), full, origin, size }
     }
 
     fn is_droppable(&self) -> bool {
@@ -108,19 +110,19 @@ impl State {
                 }
             }
         }
-        self.used += waiting.size();
+        self.used += waiting.size;
         self.memory.push_back(waiting);
         None
     }
 
     fn fits(&self, waiting: &Waiting) -> bool {
-        self.used == 0 || self.used.saturating_add(waiting.size()) <= self.limit
+        self.used == 0 || self.used.saturating_add(waiting.size) <= self.limit
     }
 
     /// Moves the oldest in memory to the disk; says whether that was possible.
     fn spill_front(&mut self, spares: &Spares) -> bool {
         let Some(front) = self.memory.pop_front() else { return false };
-        let size = front.size();
+        let size = front.size;
         if let Some(front) = self.keep(front, spares) {
             self.memory.push_front(front);
             return false;
@@ -144,7 +146,7 @@ impl State {
         if let Some(number) = back.map(|(number, _)| *number)
             && let Some(waiting) = self.back.remove(&number)
         {
-            self.used = self.used.saturating_sub(waiting.size());
+            self.release(&waiting);
             self.drop_one(waiting.batch, spares);
             return true;
         }
@@ -154,7 +156,7 @@ impl State {
         }
         let index = self.memory.iter().position(Waiting::is_droppable);
         let Some(waiting) = index.and_then(|index| self.memory.remove(index)) else { return false };
-        self.used = self.used.saturating_sub(waiting.size());
+        self.release(&waiting);
         self.drop_one(waiting.batch, spares);
         true
     }
@@ -174,10 +176,9 @@ impl State {
             return Some(self.hand_out(number, waiting));
         }
         while self.back.len() < LOOK_AHEAD
-            && let Some(batch) = self.disk.as_mut().and_then(Disk::read)
+            && let Some(waiting) = self.read()
         {
             let number = self.number();
-            let waiting = Waiting::from_disk(batch);
             if self.is_free(&waiting) {
                 return Some(self.hand_out(number, waiting));
             }
@@ -191,6 +192,27 @@ impl State {
         let waiting = self.memory.remove(index)?;
         let number = self.number();
         Some(self.hand_out(number, waiting))
+    }
+
+    /// The next batch from the disk, if there is room for it. With nothing in hand there is: so that
+    /// it goes on.
+    fn read(&mut self) -> Option<Waiting> {
+        if self.from_disk >= self.read_ahead && !self.in_hand.is_empty() {
+            return None;
+        }
+        let batch = self.disk.as_mut()?.read()?;
+        let waiting = Waiting::from_disk(batch, &self.budget);
+        self.from_disk += waiting.size;
+        Some(waiting)
+    }
+
+    /// A batch is in memory no longer.
+    fn release(&mut self, waiting: &Waiting) {
+        let used = match waiting.origin {
+            Origin::Memory => &mut self.used,
+            Origin::Disk => &mut self.from_disk,
+        };
+        *used = used.saturating_sub(waiting.size);
     }
 
     fn number(&mut self) -> u64 {
@@ -217,7 +239,7 @@ impl State {
     /// A batch in hand is done.
     pub(super) fn finish(&mut self, number: u64, waiting: Waiting, spares: &Spares) {
         self.in_hand.remove(&number);
-        self.used = self.used.saturating_sub(waiting.size());
+        self.release(&waiting);
         let origin = waiting.origin;
         recycle(waiting.batch, spares);
         if let (Origin::Disk, Some(disk)) = (origin, &mut self.disk) {
@@ -237,7 +259,7 @@ impl State {
         let all: Vec<Waiting> = back.chain(std::mem::take(&mut self.memory)).collect();
         let mut left = Tally::default();
         for waiting in all.into_iter().filter(|waiting| waiting.origin != Origin::Disk) {
-            self.used = self.used.saturating_sub(waiting.size());
+            self.release(&waiting);
             if let Some(waiting) = self.keep(waiting, spares) {
                 left += Tally::from(&waiting.batch);
             }
@@ -258,7 +280,7 @@ impl State {
         for waiting in self.back.values().chain(&self.memory) {
             let tally = Tally::from(&waiting.batch);
             match waiting.origin {
-                Origin::Memory(_) => status.memory += tally,
+                Origin::Memory => status.memory += tally,
                 Origin::Disk => status.disk += tally,
             }
         }
@@ -274,6 +296,8 @@ impl State {
 
 /// Gives everything back that a batch holds.
 fn recycle(mut batch: Batch, spares: &Spares) {
+    // What they took is room for them.
+    batch.charge = None;
     spares.keep(std::mem::take(&mut batch.bytes), std::mem::take(&mut batch.ends));
     batch.done();
 }

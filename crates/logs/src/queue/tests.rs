@@ -26,7 +26,7 @@ fn of_partition(id: u64, partition: &str) -> Batch {
     let bytes: Vec<u8> = id.to_le_bytes().into_iter().cycle().take(SIZE - 8).collect();
     let (oldest, partition) = (id as i64, partition.into());
     let ends = vec![100, (SIZE - 8) as u32];
-    Batch { partition, bytes, ends, oldest, ..Batch::default() }
+    Batch { partition, bytes: bytes.into(), ends, oldest, ..Batch::default() }
 }
 
 fn id(batch: &Batch) -> u64 {
@@ -38,8 +38,10 @@ fn tally(batches: u64) -> Tally {
 }
 
 fn plan(batches: usize) -> Plan {
-    let (dead, spares) = (DeadLetters::new(None, "sink"), Spares::new(0));
-    Plan { memory: batches * SIZE, disk: None, order: Order::Free, dead, spares }
+    let budget = Budget::new(usize::MAX);
+    let (dead, spares) = (DeadLetters::new(None, "sink"), Spares::new(0, budget.clone()));
+    let memory = batches * SIZE;
+    Plan { memory, read_ahead: 1 << 20, budget, disk: None, order: Order::Free, dead, spares }
 }
 
 fn on_disk(batches: usize, folder: &Path, disk: u64, sync: Sync) -> Queue {
@@ -414,5 +416,22 @@ async fn tend_brings_what_was_written_to_the_disk_and_removes_what_is_done() {
         tokio::select! { () = queue.tend() => {}, () = in_order => {} }
         assert!(start.elapsed() < Duration::from_secs(within) + Duration::from_millis(100));
         assert!(queue.status().disk_bytes < 64 << 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_much_is_read_from_the_disk_at_a_time_and_it_is_charged() {
+    let folder = tempfile::tempdir().unwrap();
+    let budget = Budget::new(usize::MAX);
+    for (read_ahead, at_a_time) in [(0, 1), (1, 1), (SIZE, 1), (SIZE + 1, 2), (2 * SIZE, 2)] {
+        let disk = Some((folder.path().to_owned(), Buffer { disk: 1 << 20, sync: EVERY }));
+        let queue = Queue::open(Plan { disk, read_ahead, budget: budget.clone(), ..plan(1) });
+        push(&queue, 0..5).await;
+        let held: Vec<Taken> = std::iter::from_fn(|| queue.try_pop()).collect();
+        assert_eq!((held.len(), budget.used()), (at_a_time, at_a_time * SIZE), "{read_ahead}");
+        held.into_iter().for_each(Taken::done);
+        assert_eq!(deliver(&queue).len(), 5 - at_a_time);
+        assert_eq!(budget.used(), 0);
+        queue.sync().await;
     }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::forms::SHORTEST;
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -39,6 +40,21 @@ fn a_delivered_secret_is_not_in_a_line_whatever_its_form() {
         let (redacted, found) = redactor.text(Cow::Borrowed(line));
         assert_eq!((&*redacted, found), (expected, line != expected));
         assert_eq!(matches!(redacted, Cow::Borrowed(_)), line == expected);
+    }
+}
+
+#[test]
+fn a_secret_is_found_at_every_place_whatever_its_length() {
+    for length in SHORTEST..20 {
+        let secret = &"4bcdefgh1jklmn0pqrst"[..length];
+        let redactor = redactor(&[secret]);
+        for (before, after) in (0..20).flat_map(|before| (0..5).map(move |after| (before, after))) {
+            let [before, after] = [before, after].map(|count| "x".repeat(count));
+            let expected = format!("{before}[REDACTED]{after}");
+            assert_eq!(text(&redactor, &format!("{before}{secret}{after}")), expected);
+            let part = format!("{before}{}{after}", &secret[1..]);
+            assert_eq!(text(&redactor, &part), part);
+        }
     }
 }
 

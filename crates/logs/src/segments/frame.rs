@@ -140,6 +140,7 @@ pub(crate) fn batch(header: &Header, lead: &[u8], bytes: Vec<u8>) -> Option<Batc
     let ends: Vec<u32> = ends.chunks_exact(4).map(number).collect();
     let is_whole = ends.is_sorted() && ends.last().copied().unwrap_or(0) == header.bytes;
     let oldest = header.oldest;
+    let bytes = bytes.into();
     is_whole.then_some(Batch { partition, bytes, ends, oldest, receipts: Vec::new(), charge: None })
 }
 

@@ -14,7 +14,7 @@ fn batch(id: u64, len: usize) -> Batch {
     let bytes: Vec<u8> = id.to_le_bytes().into_iter().cycle().take(len.max(8)).collect();
     let ends = vec![3, u32::try_from(bytes.len()).unwrap()];
     let (oldest, partition) = (id as i64, format!("{{app=\"{id}\"}}").into());
-    Batch { partition, bytes, ends, oldest, receipts: Vec::new(), charge: None }
+    Batch { partition, bytes: bytes.into(), ends, oldest, receipts: Vec::new(), charge: None }
 }
 
 /// Which one it is; all of it is as it was written.

@@ -1,7 +1,8 @@
-//! Bodies, compressed into buffers that are used again.
+//! Bodies, compressed.
 
 use std::io;
 
+use bytes::Bytes;
 use flate2::{Compress, FlushCompress, Status};
 use pillion_model::logs::Compression;
 use zstd::stream::raw::{Encoder, InBuffer, Operation as _, OutBuffer};
@@ -15,53 +16,53 @@ const ZSTD_LEVEL: i32 = 1;
 const GZIP_WINDOW_BITS: u8 = 15;
 /// How much a buffer grows at a time.
 const ROOM: usize = 32 << 10;
+/// Logs become a fourth at least, mostly. A buffer that need not grow leaves nothing behind that the
+/// allocator keeps for a while.
+const USUAL: usize = 4;
 
 /// Compresses one body after another.
 pub(super) enum Compressor {
-    None,
     Gzip(Box<Compress>),
     Zstd(Encoder<'static>),
 }
 
 impl Compressor {
-    pub(super) fn new(compression: Compression) -> io::Result<Self> {
+    /// `None` where bodies are sent as they are.
+    pub(super) fn new(compression: Compression) -> io::Result<Option<Self>> {
         Ok(match compression {
-            Compression::None => Self::None,
+            Compression::None => None,
             Compression::Gzip => {
                 let level = flate2::Compression::new(GZIP_LEVEL);
-                Self::Gzip(Box::new(Compress::new_gzip(level, GZIP_WINDOW_BITS)))
+                Some(Self::Gzip(Box::new(Compress::new_gzip(level, GZIP_WINDOW_BITS))))
             }
-            Compression::Zstd => Self::Zstd(Encoder::new(ZSTD_LEVEL)?),
+            Compression::Zstd => Some(Self::Zstd(Encoder::new(ZSTD_LEVEL)?)),
         })
     }
 
     /// The value of `content-encoding`.
-    pub(super) const fn coding(&self) -> Option<&'static str> {
+    pub(super) const fn coding(&self) -> &'static str {
         match self {
-            Self::None => None,
-            Self::Gzip(_) => Some("gzip"),
-            Self::Zstd(_) => Some("zstd"),
+            Self::Gzip(_) => "gzip",
+            Self::Zstd(_) => "zstd",
         }
     }
 
-    /// Appends the parts, as one body.
-    pub(super) fn pack(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Result<()> {
+    /// The parts, as one body.
+    pub(super) fn pack(&mut self, parts: &[Bytes]) -> io::Result<Vec<u8>> {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let mut out = Vec::with_capacity(length / USUAL + ROOM);
         match self {
-            Self::None => {
-                out.reserve(parts.iter().map(|part| part.len()).sum());
-                parts.iter().for_each(|part| out.extend_from_slice(part));
-                Ok(())
-            }
-            Self::Gzip(compress) => gzip(compress, parts, out),
-            Self::Zstd(encoder) => zstd(encoder, parts, out),
+            Self::Gzip(compress) => gzip(compress, parts, &mut out)?,
+            Self::Zstd(encoder) => zstd(encoder, parts, &mut out)?,
         }
+        Ok(out)
     }
 }
 
-fn gzip(compress: &mut Compress, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Result<()> {
+fn gzip(compress: &mut Compress, parts: &[Bytes], out: &mut Vec<u8>) -> io::Result<()> {
     compress.reset();
     for part in parts {
-        let mut rest = *part;
+        let mut rest = &part[..];
         while !rest.is_empty() {
             out.reserve(ROOM);
             let before = compress.total_in();
@@ -78,7 +79,7 @@ fn gzip(compress: &mut Compress, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Resu
     }
 }
 
-fn zstd(encoder: &mut Encoder<'static>, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Result<()> {
+fn zstd(encoder: &mut Encoder<'static>, parts: &[Bytes], out: &mut Vec<u8>) -> io::Result<()> {
     encoder.reinit()?;
     for part in parts {
         let mut input = InBuffer::around(part);
@@ -106,7 +107,7 @@ mod tests {
     fn unpacked(compression: Compression, packed: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match compression {
-            Compression::None => out.extend_from_slice(packed),
+            Compression::None => {}
             Compression::Gzip => {
                 flate2::read::GzDecoder::new(packed).read_to_end(&mut out).unwrap();
             }
@@ -120,14 +121,21 @@ mod tests {
         // Hard to compress, so that the buffer has to grow more than once.
         let mut random = pillion_traffic::Random::new(7);
         let noise: Vec<u8> = (0..300_000).map(|_| random.below(256) as u8).collect();
-        let text = b"a line like the one before\n".repeat(10_000);
-        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-            let mut compressor = Compressor::new(compression).unwrap();
-            for parts in [&[&noise[..], b"", &text][..], &[b""], &[b"x"], &[&text]] {
-                let mut out = Vec::new();
-                compressor.pack(parts, &mut out).unwrap();
+        let [noise, text] =
+            [noise, b"a line like the one before\n".repeat(10_000)].map(Bytes::from);
+        let [empty, letter] = ["", "x"].map(Bytes::from);
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let mut compressor = Compressor::new(compression).unwrap().unwrap();
+            for parts in [
+                vec![noise.clone(), empty.clone(), text.clone()],
+                vec![empty.clone()],
+                vec![letter.clone()],
+                vec![text.clone()],
+            ] {
+                let out = compressor.pack(&parts).unwrap();
                 assert!(unpacked(compression, &out) == parts.concat(), "{compression:?}");
             }
         }
+        assert!(Compressor::new(Compression::None).unwrap().is_none());
     }
 }

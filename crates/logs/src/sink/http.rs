@@ -11,7 +11,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
-use pillion_client::{Client, Options, Target, Tls};
+use pillion_client::{Body, Client, Options, Target, Tls};
 use pillion_model::logs::{Credential, HttpOutput};
 use pillion_traffic::retry::retry_after;
 use zeroize::Zeroizing;
@@ -32,10 +32,8 @@ pub(super) struct Server {
     /// been replaced.
     client: RefCell<Option<Client>>,
     headers: Vec<(HeaderName, Credential)>,
-    compressor: RefCell<Compressor>,
-    /// Buffers of bodies that were sent.
-    spare: RefCell<Vec<Vec<u8>>>,
-    concurrency: usize,
+    /// `None`: bodies are not compressed.
+    compressor: RefCell<Option<Compressor>>,
 }
 
 /// A request as a sink wants it.
@@ -43,7 +41,7 @@ pub(super) struct Message<'a> {
     pub(super) path: &'a str,
     pub(super) content_type: &'static str,
     /// The body, in parts.
-    pub(super) body: &'a [&'a [u8]],
+    pub(super) body: &'a [Bytes],
     pub(super) header: Option<(HeaderName, &'a str)>,
 }
 
@@ -71,8 +69,6 @@ impl Server {
             compressor: RefCell::new(
                 Compressor::new(output.compress).map_err(SinkError::Compress)?,
             ),
-            spare: RefCell::default(),
-            concurrency: output.concurrency,
         })
     }
 
@@ -82,9 +78,7 @@ impl Server {
     /// There is no whole answer.
     pub(super) async fn post(&self, message: &Message<'_>) -> Result<Response<Bytes>, Trouble> {
         let client = self.client()?;
-        let (request, body) = self.request(message)?;
-        let answer = client.send(request).await;
-        self.reclaim(body);
+        let answer = client.send(self.request(message)?).await;
         answer.map_err(|error| {
             use pillion_client::Error;
             let cause = match &error {
@@ -112,36 +106,28 @@ impl Server {
         Ok(client.insert(new).clone())
     }
 
-    fn request(&self, message: &Message<'_>) -> Result<(Request<Bytes>, Bytes), Trouble> {
+    fn request(&self, message: &Message<'_>) -> Result<Request<Body>, Trouble> {
         let local = |error: &dyn fmt::Display| Trouble::new(Cause::Local, error.to_string());
-        let mut body = self.spare.borrow_mut().pop().unwrap_or_default();
-        let mut compressor = self.compressor.borrow_mut();
-        compressor.pack(message.body, &mut body).map_err(|error| local(&error))?;
-        let body = Bytes::from(body);
-        let mut request = Request::post(message.path).header(CONTENT_TYPE, message.content_type);
-        if let Some(coding) = compressor.coding() {
-            request = request.header(CONTENT_ENCODING, coding);
+        let mut request = Request::post(message.path);
+        // Some receivers take the same lines under another name alone.
+        if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, message.content_type);
         }
+        let body = match &mut *self.compressor.borrow_mut() {
+            Some(compressor) => {
+                request = request.header(CONTENT_ENCODING, compressor.coding());
+                let packed = compressor.pack(message.body).map_err(|error| local(&error))?;
+                Bytes::from(packed).into()
+            }
+            None => message.body.iter().cloned().collect(),
+        };
         if let Some((name, value)) = &message.header {
             request = request.header(name, *value);
         }
         for (name, credential) in &self.headers {
             request = request.header(name, value(credential)?);
         }
-        let request = request.body(body.clone()).map_err(|error| local(&error))?;
-        Ok((request, body))
-    }
-
-    /// Keeps a buffer for the next body, unless the connection still holds it.
-    fn reclaim(&self, body: Bytes) {
-        let mut spare = self.spare.borrow_mut();
-        if let Ok(body) = body.try_into_mut()
-            && spare.len() < self.concurrency
-        {
-            let mut body = Vec::from(body);
-            body.clear();
-            spare.push(body);
-        }
+        request.body(body).map_err(|error| local(&error))
     }
 }
 
@@ -174,7 +160,8 @@ fn value(credential: &Credential) -> Result<HeaderValue, Trouble> {
     Ok(value)
 }
 
-fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
+/// The first line of a file with a credential.
+pub(super) fn first_line(path: &Path) -> Result<Zeroizing<String>, Trouble> {
     let unreadable = |error: io::Error| {
         Trouble::new(Cause::Credentials, format!("cannot read {}: {error}", path.display()))
     };

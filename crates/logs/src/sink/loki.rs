@@ -3,6 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::HeaderName;
 use pillion_model::logs::{Compression, HttpOutput, LokiOutput};
 
@@ -56,7 +57,7 @@ impl Loki {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let mut verdict = self.push(load.partition, load.bytes()).await;
+        let mut verdict = self.push(load.partition, load.shared()).await;
         let mut taken = Window { oldest: 0, newest: UnixNanos::MAX };
         // There is a limit for all streams, and one for each, which is said once the first is kept.
         // What was taken of a load the first time is not stored a second time.
@@ -64,15 +65,17 @@ impl Loki {
             let Verdict::Halve(said) = &verdict else { break };
             let Some(window) = window(said, now()) else { break };
             taken = taken.and(window);
-            verdict = self.push(load.partition, &moved(load, taken)).await;
+            verdict = self.push(load.partition, moved(load, taken).into()).await;
         }
         verdict
     }
 
-    async fn push(&self, labels: &str, entries: &[u8]) -> Verdict {
-        let entries = entries.strip_suffix(b",").unwrap_or(entries);
-        let body =
-            [b"{\"streams\":[{\"stream\":", labels.as_bytes(), b",\"values\":[", entries, b"]}]}"];
+    async fn push(&self, labels: &str, mut entries: Bytes) -> Verdict {
+        if entries.ends_with(b",") {
+            entries.truncate(entries.len() - 1);
+        }
+        let before = format!("{{\"streams\":[{{\"stream\":{labels},\"values\":[");
+        let body = [before.into(), entries, Bytes::from_static(b"]}]}")];
         let message = Message {
             path: PATH,
             content_type: "application/json",
@@ -182,7 +185,7 @@ mod tests {
             .map(|count| u32::try_from(entries[..count].concat().len()).unwrap())
             .collect();
         let bytes = entries.concat().into_bytes();
-        let moved = moved(Load::new("", &bytes, &ends), Window { oldest: 50, newest: 200 });
+        let moved = moved(Load::new("", &bytes.into(), &ends), Window { oldest: 50, newest: 200 });
         let expected = concat!(
             r#"["100","line",{"id":"100"}],"#,
             r#"["50","line",{"id":"5","original_time":"5"}],"#,

@@ -34,7 +34,7 @@ impl Otlp {
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
         let frame = frame(load.partition, load.bytes().len());
-        let body = [&frame, load.bytes()];
+        let body = [frame.into(), load.shared()];
         let message = Message { path: PATH, content_type: CONTENT_TYPE, body: &body, header: None };
         match self.server.post(&message).await {
             Ok(answer) => verdict(&answer),

@@ -25,7 +25,7 @@ impl Plain {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let body = [load.bytes()];
+        let body = [load.shared()];
         let content_type = "application/x-ndjson";
         let message = Message { path: &self.path, content_type, body: &body, header: None };
         match self.server.post(&message).await {

@@ -35,7 +35,7 @@ impl Splunk {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let body = [load.bytes()];
+        let body = [load.shared()];
         let content_type = "application/json";
         let message = Message { path: PATH, content_type, body: &body, header: None };
         match self.server.post(&message).await {
@@ -99,10 +99,35 @@ mod tests {
         assert_eq!(mixed.refused, [(1, "code 6: Invalid data format".to_owned())]);
         let unnamed = of(400, r#"{"text":"Event field is required","code":12}"#, 3);
         assert!(matches!(unnamed, Verdict::Halve(_)));
+        // With acknowledgement on; what was taken counts as delivered all the same.
+        assert_eq!(of(200, r#"{"text":"Success","code":0,"ackId":3}"#, 2), Verdict::Delivered);
+        for code in [6, 12, 13, 15] {
+            let body = format!(r#"{{"text":"why","code":{code},"invalid-event-number":0}}"#);
+            let verdict = of(400, body.leak(), 1);
+            let refused =
+                Mixed { refused: vec![(0, format!("code {code}: why"))], ..Mixed::default() };
+            assert_eq!(verdict, Verdict::Mixed(refused));
+        }
         for (status, body, cause) in [
+            (403, r#"{"text":"Token disabled","code":1}"#, Cause::Credentials),
+            (401, r#"{"text":"Token is required","code":2}"#, Cause::Credentials),
+            (401, r#"{"text":"Invalid authorization","code":3}"#, Cause::Credentials),
             (403, r#"{"text":"Invalid token","code":4}"#, Cause::Credentials),
+            (400, r#"{"text":"No data","code":5}"#, Cause::Address),
             (400, r#"{"text":"Incorrect index","code":7}"#, Cause::Address),
+            (500, r#"{"text":"Internal server error","code":8}"#, Cause::Server),
             (503, r#"{"text":"Server is busy","code":9}"#, Cause::Busy),
+            (400, r#"{"text":"Data channel is missing","code":10}"#, Cause::Address),
+            (400, r#"{"text":"Invalid data channel","code":11}"#, Cause::Address),
+            (400, r#"{"text":"ACK is disabled","code":14}"#, Cause::Address),
+            (
+                400,
+                r#"{"text":"Query string authorization is not enabled","code":16}"#,
+                Cause::Address,
+            ),
+            (503, r#"{"text":"HEC is unhealthy, queues are full","code":18}"#, Cause::Busy),
+            (503, r#"{"text":"Server is shutting down","code":23}"#, Cause::Busy),
+            (404, "<html>", Cause::Address),
             (200, r#"{"text":"Succ"#, Cause::Garbled),
             (200, "<html>", Cause::Garbled),
         ] {

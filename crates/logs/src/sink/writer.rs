@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Cause, Load, Mixed, SinkError, Trouble, Verdict};
@@ -34,7 +35,7 @@ pub(super) enum Fault {
 }
 
 struct Job {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     ends: Vec<u32>,
     reply: oneshot::Sender<Written>,
 }
@@ -58,7 +59,7 @@ impl Writer {
     }
 
     pub(super) async fn send(&self, load: Load<'_>) -> Verdict {
-        let bytes = load.bytes().to_vec();
+        let bytes = load.shared();
         let mut end = 0;
         let ends = load.records().map(|record| {
             end += record.len();

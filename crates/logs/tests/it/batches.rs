@@ -10,7 +10,7 @@ use pillion_logs::deliver::{Deliverer, End, Parcel, Status, Supply};
 use pillion_logs::encode::{Encoder, Facts};
 use pillion_logs::record::{Record, UnixNanos, Value};
 use pillion_logs::sink::Sink;
-use pillion_model::logs::{Compression, HttpOutput, Output, Retry, Schema};
+use pillion_model::logs::{Compression, ForwardOutput, HttpOutput, Output, Retry, Schema};
 
 /// Quick, so that a test with faults is over soon.
 pub(crate) const RETRY: Retry =
@@ -115,27 +115,24 @@ pub(crate) fn batches(
 ) -> Vec<Batch> {
     let mut encoder = Encoder::new(output);
     let origin = encoder.origin(&Facts { source: "app", resource: &resource() });
-    let mut open: BTreeMap<String, Batch> = BTreeMap::new();
+    let mut open: BTreeMap<String, (Batch, Vec<u8>)> = BTreeMap::new();
     let mut full = Vec::new();
     for record in records {
         let partition = encoder.partition(&record, &origin);
         let key = partition.to_string();
-        let batch = open.entry(key.clone()).or_insert_with(|| Batch {
-            partition,
-            bytes: Vec::new(),
-            ends: Vec::new(),
-            oldest: record.observed,
-            receipts: Vec::new(),
-            charge: None,
+        let (batch, bytes) = open.entry(key.clone()).or_insert_with(|| {
+            let oldest = record.observed;
+            (Batch { partition, oldest, ..Batch::default() }, Vec::new())
         });
-        encoder.encode(&record, &origin, &mut batch.bytes);
-        batch.ends.push(u32::try_from(batch.bytes.len()).unwrap());
+        encoder.encode(&record, &origin, bytes);
+        batch.ends.push(u32::try_from(bytes.len()).unwrap());
         if batch.ends.len() == size {
             full.extend(open.remove(&key));
         }
     }
     full.extend(open.into_values());
-    full
+    let whole = |(batch, bytes): (_, Vec<u8>)| Batch { bytes: bytes.into(), ..batch };
+    full.into_iter().map(whole).collect()
 }
 
 /// [`batches`] of messages.
@@ -153,6 +150,18 @@ pub(crate) fn http_output(url: &str) -> HttpOutput {
         timeout: Duration::from_secs(20),
         concurrency: 4,
         schema: Schema::Otel,
+    }
+}
+
+pub(crate) fn forward_output(address: &str) -> ForwardOutput {
+    ForwardOutput {
+        address: address.into(),
+        tls: None,
+        tag: "shop.{severity}".into(),
+        login: None,
+        compress: Compression::None,
+        timeout: Duration::from_secs(20),
+        concurrency: 4,
     }
 }
 

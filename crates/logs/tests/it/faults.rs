@@ -255,6 +255,54 @@ fn of_a_bulk_that_fails_in_part_each_record_gets_what_it_needs() {
     assert_eq!(sent, 14);
 }
 
+/// What Splunk's event collector answers to a request that has something wrong in it: the number of
+/// the first event that is at fault, and nothing is taken.
+fn collector_answer(events: &str, bad: &[&str]) -> Result<Vec<u8>, Vec<u8>> {
+    let is_bad = |event: &str| bad.iter().any(|bad| event.contains(bad));
+    match events.lines().position(is_bad) {
+        None => Ok(answer(200, "", br#"{"text":"Success","code":0}"#)),
+        Some(number) => {
+            let text = "Event field cannot be blank";
+            let said = json!({"text": text, "code": 13, "invalid-event-number": number});
+            Err(answer(400, "", said.to_string().as_bytes()))
+        }
+    }
+}
+
+#[test]
+fn of_events_that_splunk_refuses_each_is_dead_and_all_others_arrive_once() {
+    let taken = Taken::default();
+    let (bodies, tries) = (taken.clone(), AtomicUsize::new(0));
+    let origin = Origin::answering(move |head, body| {
+        assert_eq!(head.line, "POST /services/collector/event HTTP/1.1");
+        match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => return answer(403, "", br#"{"text":"Invalid token","code":4}"#),
+            1 => return answer(503, "", br#"{"text":"Server is busy","code":9}"#),
+            _ => {}
+        }
+        let events = String::from_utf8(body.data.clone()).unwrap();
+        collector_answer(&events, &["line 3;", "line 7;"])
+            .inspect(|_| bodies.lock().unwrap().push(events))
+            .unwrap_or_else(|refusal| refusal)
+    });
+    let output = Protocol::Splunk.output(http_output(&format!("http://{}", origin.address())));
+    let mut lines = lines(10);
+    let work = delivered(&output, batches_of(&output, &lines, 10), RETRY);
+    let (end, outcome, status) = on_one_thread(work);
+    assert_eq!((end, outcome.done, outcome.dead.len()), (End::Drained, 1, 2));
+    for ((record, reason), line) in outcome.dead.iter().zip(["line 3;", "line 7;"]) {
+        assert!(record.contains(line), "{record}");
+        assert_eq!(reason, "code 13: Event field cannot be blank");
+    }
+    assert_eq!((status.delivered_records, status.rejected_records), (8, 2));
+    for cause in [Cause::Credentials, Cause::Busy] {
+        assert!(status.retries.contains(&(cause, 1)), "{status:?}");
+    }
+    lines.retain(|line| !["line 3;", "line 7;"].contains(&&**line));
+    assert_taken(&lines, &taken);
+    assert_eq!(taken.lock().unwrap().concat().lines().count(), 8);
+}
+
 /// The answer to the first request is lost, after all of it was written.
 #[test]
 fn a_bulk_that_was_written_but_not_answered_leaves_no_duplicates() {
@@ -321,6 +369,21 @@ fn bodies_are_compressed_as_configured_and_credentials_read_when_they_change() {
         assert_taken(&lines, &Arc::new(Mutex::new(vec![String::from_utf8(text).unwrap()])));
     }
     assert_eq!(authorized.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn a_configured_content_type_takes_the_place_of_ours() {
+    let origin = Origin::answering(|_, _| Protocol::Plain.thanks(b""));
+    let http = http_output(&format!("http://{}", origin.address()));
+    let json = ("Content-Type".to_owned(), Credential::Text("application/json".to_owned()));
+    for (headers, expected) in
+        [(Vec::new(), "application/x-ndjson"), (vec![json], "application/json")]
+    {
+        let output = Output::Http(HttpOutput { headers, ..http.clone() });
+        deliver_all(&output, batches_of(&output, &lines(1), 1));
+        let (head, _) = origin.requests().pop().unwrap();
+        assert_eq!(head.all("content-type"), [expected]);
+    }
 }
 
 #[test]

@@ -10,14 +10,17 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use pillion_logs::deliver::{CircuitState, Deliverer, End};
 use pillion_logs::sink::{Cause, Sink};
-use pillion_model::logs::{HttpOutput, Output, Retry, Schema, SyslogOutput, SyslogTransport};
+use pillion_model::logs::{
+    ForwardOutput, ForwardTls, HttpOutput, Output, Retry, Schema, SyslogOutput, SyslogTransport,
+};
 use pillion_testkit::{Authority, Identity};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 
 use crate::batches::{
-    Batches, RETRY, batches_of, deliver_all, delivered, http_output, lines, on_one_thread,
+    Batches, RETRY, batches_of, deliver_all, delivered, forward_output, http_output, lines,
+    on_one_thread,
 };
 use crate::patience::until;
 
@@ -225,8 +228,26 @@ fn a_message_that_is_too_long_for_a_datagram_is_dead_and_the_others_arrive() {
     }
 }
 
+/// The answer to a request that is whole, by HTTP.
+fn http_answer(request: &[u8]) -> Option<Vec<u8>> {
+    let is_whole = String::from_utf8_lossy(request).contains("line 0;");
+    is_whole.then(|| b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec())
+}
+
+/// The answer to a message that is whole, by the forward protocol: `{"ack": CHUNK}`, the chunk being
+/// 24 characters.
+fn forward_answer(message: &[u8]) -> Option<Vec<u8>> {
+    const CHUNK: &[u8] = b"\xa5chunk\xb8";
+    let at = message.windows(CHUNK.len()).position(|window| window == CHUNK)? + CHUNK.len();
+    let chunk = message.get(at..at + 24)?;
+    message.ends_with(b"\xa4size\x01").then(|| [b"\x81\xa3ack\xb8", chunk].concat())
+}
+
 /// Answers one request after another over TLS, on a thread of its own.
-fn tls_server(identity: &Identity) -> SocketAddr {
+fn tls_server(
+    identity: &Identity,
+    answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+) -> SocketAddr {
     let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -244,12 +265,32 @@ fn tls_server(identity: &Identity) -> SocketAddr {
         // A client that does not trust us ends here.
         while let Ok(count @ 1..) = tls.read(&mut bytes) {
             request.extend_from_slice(&bytes[..count]);
-            if String::from_utf8_lossy(&request).contains("line 0;") {
-                tls.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            if let Some(answer) = answer(&request) {
+                tls.write_all(&answer).unwrap();
                 return;
             }
         }
     })
+}
+
+#[test]
+fn the_forward_protocol_is_encrypted_where_that_is_asked_for() {
+    let (known, other) = (Authority::new(), Authority::new());
+    let identity = known.server("sink", Ipv4Addr::LOCALHOST.into());
+    let address = tls_server(&identity, forward_answer).to_string();
+    let output = |authority: &Authority| {
+        Output::Forward(ForwardOutput {
+            tls: Some(ForwardTls { ca: Some(authority.certificate()), identity: None }),
+            ..forward_output(&address)
+        })
+    };
+    let (known, other) = (output(&known), output(&other));
+    deliver_all(&known, batches_of(&known, &lines(1), 1));
+    let retry = Retry { give_up: Some(Duration::ZERO), ..RETRY };
+    let work = delivered(&other, batches_of(&other, &lines(1), 1), retry);
+    let (_, outcome, status) = on_one_thread(work);
+    assert_eq!((outcome.dead.len(), status.delivered_records), (1, 0));
+    assert!(outcome.dead[0].1.contains("certificate"), "{}", outcome.dead[0].1);
 }
 
 #[test]
@@ -258,7 +299,7 @@ fn an_authority_that_was_replaced_is_trusted_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     std::fs::copy(old.certificate(), &ca).unwrap();
-    let address = tls_server(&new.server("sink", Ipv4Addr::LOCALHOST.into()));
+    let address = tls_server(&new.server("sink", Ipv4Addr::LOCALHOST.into()), http_answer);
     let http = http_output(&format!("https://{address}"));
     let output = Output::Http(HttpOutput { ca: Some(ca.clone()), ..http });
     on_one_thread(async {

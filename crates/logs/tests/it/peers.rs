@@ -4,13 +4,15 @@ use std::path::Path;
 
 use pillion_logs::record::{Record, Severity, Trace, TraceOrigin, Value};
 use pillion_model::logs::{
-    Compression, HttpOutput, LokiOutput, OpenSearchOutput, Output, SyslogOutput, SyslogTransport,
+    Compression, ForwardOutput, HttpOutput, LokiOutput, OpenSearchOutput, Output, SyslogOutput,
+    SyslogTransport,
 };
 use pillion_testkit::{Collector, Loki, OpenSearch, Rsyslog, eventually_some, free_address};
 use serde_json::Value as Json;
 
 use crate::batches::{
-    RETRY, batches, batches_of, deliver_all, delivered, http_output, now, on_one_thread, record,
+    RETRY, batches, batches_of, deliver_all, delivered, forward_output, http_output, now,
+    on_one_thread, record,
 };
 
 /// Messages as they are in the world.
@@ -197,6 +199,45 @@ fn the_collector_has_every_record_with_all_that_it_says() {
     let resource = &peer.received()[0]["resourceLogs"][0]["resource"]["attributes"][0];
     assert_eq!(resource["key"], "service.name");
     assert_eq!(resource["value"]["stringValue"], "shop");
+}
+
+#[test]
+fn the_collector_has_every_record_by_the_forward_protocol() {
+    let peer = Collector::start();
+    for compress in [Compression::None, Compression::Gzip] {
+        let output = forward_output(&peer.forward().to_string());
+        // One at a time, so that the order stays: in the program the queue sees to that.
+        let output = Output::Forward(ForwardOutput { compress, concurrency: 1, ..output });
+        let already = peer.log_records().len();
+        deliver_all(&output, batches(&output, records(), 50));
+        let received = eventually_some("the records at the collector", || {
+            let received = peer.log_records().split_off(already);
+            (received.len() == messages().len()).then_some(received)
+        });
+        let bodies: Vec<_> = received.iter().map(|log| text(&log["body"]["stringValue"])).collect();
+        assert_eq!(bodies, messages());
+        let fields = fields(&received[7]["attributes"]);
+        assert_eq!(fields["fluent.tag"], "shop.Warn");
+        assert_eq!((&fields["severity_number"], &fields["source"]), (&13.into(), &"app".into()));
+        assert_eq!(fields["trace_id"], format!("{:032x}", 0xabcd));
+        assert_eq!(fields["attributes"]["number"], 7);
+        assert_eq!(fields["attributes"]["user"], "Ann \"the\" Admin");
+        assert_eq!(fields["resource"]["service.name"], "shop");
+        assert!(
+            received[7]["timeUnixNano"].as_str().is_some_and(|time| !time.ends_with("000000000"))
+        );
+    }
+}
+
+/// A list of OTLP's keys and values as an object.
+fn fields(list: &Json) -> Json {
+    let value = |value: &Json| match value.as_object().unwrap().iter().next().unwrap() {
+        (kind, list) if kind == "kvlistValue" => fields(&list["values"]),
+        (kind, number) if kind == "intValue" => text(number).parse::<i64>().unwrap().into(),
+        (_, value) => value.clone(),
+    };
+    let pairs = list.as_array().unwrap().iter();
+    Json::Object(pairs.map(|pair| (text(&pair["key"]), value(&pair["value"]))).collect())
 }
 
 /// Has rsyslog write the parts of each message into one file. Its own socket for programs of the

@@ -85,16 +85,37 @@ fn write(text: &mut String, page: &Value) -> std::fmt::Result {
         write_secret(text, name, secret)?;
     }
     for (name, config) in members(&page["configs"]) {
-        writeln!(text, "config {name}: {}", word(&config["version"]))?;
+        write!(text, "config {name}: {}", word(&config["version"]))?;
+        if let Some(age) = config["age_seconds"].as_f64() {
+            write!(text, ", {age} s old")?;
+        }
+        writeln!(text)?;
         trouble(text, &config["error"])?;
     }
     for (name, set) in members(&page["sets"]) {
         write_set(text, name, set)?;
     }
+    write_api(text, &page["api"])?;
+    for (limit, hits) in members(&page["limit_hits"]) {
+        writeln!(text, "limit secrets.{limit}: hit {hits} times")?;
+    }
     if text.is_empty() {
         text.push_str("the secrets role is off");
     }
     Ok(())
+}
+
+fn write_api(text: &mut String, api: &Value) -> std::fmt::Result {
+    let Some(address) = api["address"].as_str() else { return Ok(()) };
+    write!(text, "api {address}: requests")?;
+    for (outcome, requests) in members(&api["requests"]) {
+        write!(text, " {outcome} {requests},")?;
+    }
+    writeln!(
+        text,
+        " joined {}, in flight {}, kept answers {}",
+        api["joined"], api["in_flight"], api["kept"]
+    )
 }
 
 fn write_secret(text: &mut String, name: &str, secret: &Value) -> std::fmt::Result {
@@ -111,12 +132,25 @@ fn write_secret(text: &mut String, name: &str, secret: &Value) -> std::fmt::Resu
     if let Some(left) = secret["lease_ends_in_seconds"].as_f64() {
         write!(text, ", ends in {left} s")?;
     }
+    match secret["old_leases"].as_u64() {
+        None | Some(0) => {}
+        Some(old) => write!(text, ", {old} older leases")?,
+    }
     let next = &secret["next"];
     if let (Some(step), Some(wait)) = (next["step"].as_str(), next["in_seconds"].as_f64()) {
         write!(text, ", {step} in {wait} s")?;
     }
     writeln!(text)?;
-    trouble(text, &secret["error"])
+    if let Some(failing) = secret["failing_seconds"].as_f64() {
+        writeln!(text, "  not refreshed for {failing} s")?;
+    }
+    let last = &secret["last_error"];
+    match (secret["error"].as_str(), last["error"].as_str()) {
+        (None, Some(error)) => {
+            writeln!(text, "  last error {} s ago: {error}", last["seconds_ago"])
+        }
+        (Some(_), _) | (None, None) => trouble(text, &secret["error"]),
+    }
 }
 
 fn write_set(text: &mut String, name: &str, set: &Value) -> std::fmt::Result {
@@ -128,6 +162,9 @@ fn write_set(text: &mut String, name: &str, set: &Value) -> std::fmt::Result {
     }
     for (secret, generation) in members(&set["uses"]) {
         write!(text, ", {secret} of generation {generation}")?;
+    }
+    if let Some(wait) = set["next_try_in_seconds"].as_f64() {
+        write!(text, ", tried again in {wait} s")?;
     }
     writeln!(text)?;
     trouble(text, &set["error"])?;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pillion_model::secrets::{
-    Auth, Confirm, Content, Environment, FileSet, FileSpec, Readiness, SecretSource, Secrets,
-    Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
+    Auth, Confirm, Content, Environment, FileSet, FileSpec, Limits, Readiness, SecretSource,
+    Secrets, Server, Tell, TemplateLanguage, TemplateSource, TemplateText,
 };
 use pillion_runtime::board::{AppControl, Board};
+use pillion_runtime::code_pages::release_after;
 use pillion_runtime::lifecycle::Lifecycle;
 use pillion_runtime::metrics::Registry;
 use pillion_runtime::role::Role;
@@ -24,6 +25,9 @@ use crate::{metrics, panics};
 const SET: &str = "sync";
 /// What is under way at the end has this long.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// As they are in a configuration that does not say.
+const LIMITS: Limits = Limits { files: 1_024, bytes: 16 << 20 };
+const ANSWER_BYTES: usize = 4 << 20;
 /// How long the command and its confirmation may take.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,6 +53,7 @@ async fn run(secrets: Secrets, once: bool, blocked: Blocked) -> Result<u8, Failu
         blocked.listen().map_err(|error| Failure::doing("cannot receive signals", &error))?;
     let registry = Registry::new(metrics::SERIES_LIMIT);
     let status = Status::new(&registry);
+    tokio::spawn(release_after(status.watch()));
     // Nobody changes what was asked for on the command line.
     let (_settings, followed) = watch::channel(Arc::new(secrets));
     // There is no app of ours: who is to be told is told by a command.
@@ -161,6 +166,7 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
             backoff: (Duration::from_millis(500), Duration::from_secs(60)),
             renew_at: 0.67,
             revoke_on_exit: false,
+            answer_bytes: ANSWER_BYTES,
         }),
         secrets: sources,
         configs: Vec::new(),
@@ -179,5 +185,6 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
         api: None,
         cache: None,
         readiness: Readiness { wait: true, max_stale: None },
+        limits: LIMITS,
     })
 }

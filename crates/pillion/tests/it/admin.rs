@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pillion_testkit::{Origin, Pillion, Signal, eventually, tool};
+use pillion_testkit::{Origin, Pillion, Signal, eventually};
 
-use crate::{get, in_front_of, pillion};
+use crate::{assert_promtool_takes, get, in_front_of, pillion};
 
 fn json(pillion: &Pillion, path: &str) -> serde_json::Value {
     let (status, body) = pillion.admin.get(path);
@@ -77,14 +77,7 @@ fn metrics_are_openmetrics_that_others_accept() {
     ] {
         assert!(page.lines().any(|line| line.starts_with(name)), "{name} in {page}");
     }
-    let folder = pillion.folder().join("metrics");
-    std::fs::write(&folder, &page).unwrap();
-    let output = std::process::Command::new(tool("promtool"))
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(&folder).unwrap())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_promtool_takes(&pillion, &page);
 }
 
 #[test]

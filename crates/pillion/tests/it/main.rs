@@ -20,14 +20,16 @@ mod reload;
 mod retries;
 mod run;
 mod secrets;
+mod senders;
 mod smuggling;
 mod stream;
 mod tunnels;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
-use pillion_testkit::{Builder, Pillion};
+use pillion_testkit::{Builder, Pillion, tool};
 
 /// The program, not started yet.
 fn pillion() -> Builder {
@@ -63,4 +65,16 @@ fn get(path: &str) -> String {
 fn post(path: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nhost: app\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+/// Has Prometheus's own tool look at a page of metrics.
+fn assert_promtool_takes(pillion: &Pillion, page: &str) {
+    let file = pillion.folder().join("metrics");
+    std::fs::write(&file, page).unwrap();
+    let output = Command::new(tool("promtool"))
+        .args(["check", "metrics"])
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use pillion_testkit::{
-    Builder, Capture, Gate, Origin, Pillion, Signal, eventually, eventually_some, is_alive, python,
-    send_signal,
+    Builder, Capture, Gate, Origin, Pillion, Signal, eventually, eventually_some, is_alive,
+    peak_memory_kib, python, resident_memory_kib, send_signal,
 };
 
 use crate::{get, in_front_of, inbound_to, peer, pillion};
@@ -77,6 +77,14 @@ fn the_port_of_the_app_is_found() {
     let pillion = beside_app(&[]).start_ready();
     assert_eq!(hello(&pillion), "hello from the app");
     assert_eq!(pillion.logged("path", "/hello")["upstream"], "app");
+}
+
+#[test]
+fn code_that_only_the_start_needed_leaves_memory_and_it_serves_on() {
+    let pillion = beside_app(&[]).start_ready();
+    let pid = pillion.pid();
+    eventually("half of the memory", || resident_memory_kib(pid) * 2 < peak_memory_kib(pid));
+    assert_eq!(hello(&pillion), "hello from the app");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The secrets role in the real program, before a real server.
 
 mod api;
+mod api_guide;
 mod auth;
 mod bed;
 mod change;

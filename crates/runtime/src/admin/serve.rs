@@ -56,15 +56,17 @@ pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>)
         let context = context.clone();
         async move { answer(&context, request).await }
     };
-    serve_with(bound, respond, stop).await
+    serve_with(bound, MAX_CONNECTIONS, respond, stop).await
 }
 
-/// Serves what `respond` answers, as [`serve`] does. What a request may do is for `respond` to say.
+/// Serves what `respond` answers, as [`serve`] does, on so many connections at once; those that come
+/// later wait to be accepted. What a request may do is for `respond` to say.
 ///
 /// # Errors
 /// The runtime cannot take the listener over.
 pub async fn serve_with<F, A>(
     bound: Bound,
+    connections: usize,
     respond: F,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -77,7 +79,7 @@ where
         Listener::Unix(listener, file) => Acceptor::Unix(UnixListener::from_std(listener)?, file),
     };
     let respond: Answer = Arc::new(move |request| Box::pin(respond(request)));
-    accept_all(acceptor, respond, stop).await;
+    accept_all(acceptor, connections, respond, stop).await;
     Ok(())
 }
 
@@ -102,7 +104,12 @@ impl Acceptor {
     }
 }
 
-async fn accept_all(acceptor: Acceptor, respond: Answer, stop: impl Future<Output = ()>) {
+async fn accept_all(
+    acceptor: Acceptor,
+    most: usize,
+    respond: Answer,
+    stop: impl Future<Output = ()>,
+) {
     let mut connections = JoinSet::new();
     let (close, closing) = watch::channel(());
     tokio::pin!(stop);
@@ -111,7 +118,7 @@ async fn accept_all(acceptor: Acceptor, respond: Answer, stop: impl Future<Outpu
             () = &mut stop => break,
             // What a connection ended with is its own affair.
             Some(_) = connections.join_next() => {}
-            accepted = acceptor.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            accepted = acceptor.accept(), if connections.len() < most => match accepted {
                 Ok(stream) => {
                     connections.spawn(serve_connection(stream, respond.clone(), closing.clone()));
                 }

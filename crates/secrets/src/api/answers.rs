@@ -8,8 +8,6 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-/// The most bytes that all kept answers have.
-const MAX_BYTES: usize = 16 << 20;
 /// The part of a lease that must be left for its answer to be given to another request.
 const LEFT: u32 = 10;
 
@@ -75,16 +73,17 @@ pub(super) enum Ended {
     Everything,
 }
 
-/// The answers that are kept; never more than `entries`, nor more than 16 MiB.
+/// The answers that are kept; never more than `entries`, nor more bytes than `most`.
 pub(super) struct Answers {
     entries: usize,
+    most: usize,
     bytes: usize,
     kept: HashMap<Key, Kept>,
 }
 
 impl Answers {
-    pub(super) fn new(entries: usize) -> Self {
-        Self { entries, bytes: 0, kept: HashMap::new() }
+    pub(super) fn new(entries: usize, most: usize) -> Self {
+        Self { entries, most, bytes: 0, kept: HashMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,20 +100,31 @@ impl Answers {
         self.kept.get(key).filter(|kept| kept.is_alive(now)).map(|kept| shown(kept, now))
     }
 
-    pub(super) fn keep(&mut self, key: Key, kept: Kept) {
+    /// Keeps an answer, unless it alone is too much. Returns how many were pushed out, or not kept,
+    /// because there were too many, and because they had too many bytes.
+    pub(super) fn keep(&mut self, key: Key, kept: Kept) -> (u64, u64) {
         self.remove(|other, _| *other == key);
-        if self.entries == 0 || kept.body.len() > MAX_BYTES {
-            return;
+        if self.entries == 0 || self.most == 0 {
+            return (0, 0);
         }
-        let now = kept.at;
+        if kept.body.len() > self.most {
+            return (0, 1);
+        }
+        let (now, mut by_entries, mut by_bytes) = (kept.at, 0, 0);
         self.remove(|_, kept| !kept.is_alive(now));
-        while self.kept.len() >= self.entries || self.bytes + kept.body.len() > MAX_BYTES {
+        loop {
+            let are_too_many = self.kept.len() >= self.entries;
+            if !are_too_many && self.bytes + kept.body.len() <= self.most {
+                break;
+            }
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.at).map(|(key, _)| *key);
             let Some(oldest) = oldest else { break };
             self.remove(|key, _| *key == oldest);
+            *(if are_too_many { &mut by_entries } else { &mut by_bytes }) += 1;
         }
         self.bytes += kept.body.len();
         self.kept.insert(key, kept);
+        (by_entries, by_bytes)
     }
 
     /// Forgets the reads of a path that was written.

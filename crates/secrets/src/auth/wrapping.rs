@@ -52,6 +52,7 @@ pub(super) async fn unwrap(
         (Unwrapped::Data(mut fetched), Origin::SecretId(_)) => fetched
             .data
             .remove("secret_id")
+            .map(|datum| datum.secret().clone())
             .ok_or_else(|| fail("what it stands for is no secret id".to_owned())),
         (Unwrapped::Token(_) | Unwrapped::Data(_), Origin::Token | Origin::SecretId(_)) => {
             Err(fail("it stands for something else".to_owned()))

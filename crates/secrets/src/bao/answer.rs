@@ -12,7 +12,7 @@ use zeroize::Zeroize as _;
 
 use super::error::Trouble;
 use crate::certificate;
-use crate::fetched::{Fetched, Lease};
+use crate::fetched::{Datum, Fetched, Lease};
 
 /// An answer with any status. Its body is overwritten when it is dropped, where we alone have it.
 pub(crate) struct Answer {
@@ -92,6 +92,16 @@ impl Answer {
         lists.into_iter().flatten().flatten().filter(|word| !word.trim().is_empty()).collect()
     }
 
+    /// Whether a failure may be one of the API; pages for people are none.
+    pub(crate) fn is_of_the_api(&self) -> bool {
+        self.body.is_empty() || serde_json::from_slice::<Failure>(&self.body).is_ok()
+    }
+
+    /// Whether it is what servers written in Go say to plain HTTP where they speak TLS.
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.body.starts_with(b"Client sent an HTTP request to an HTTPS server")
+    }
+
     /// The parts of a successful answer; none of it for 204.
     pub(crate) fn envelope(&self) -> Result<Envelope<'_>, Trouble> {
         match self.body.is_empty() {
@@ -158,8 +168,8 @@ impl Granted {
     /// A token as a secret like others.
     fn fetched(&self, at: SystemTime) -> Fetched {
         let data = [
-            ("client_token".to_owned(), self.client_token.clone()),
-            ("accessor".to_owned(), Secret::from(self.accessor.as_str())),
+            ("client_token".to_owned(), Datum::Text(self.client_token.clone())),
+            ("accessor".to_owned(), Datum::from(self.accessor.as_str())),
         ];
         let lease = (self.lease_duration > 0).then(|| Lease {
             id: String::new(),
@@ -170,23 +180,14 @@ impl Granted {
     }
 }
 
-fn values(data: &BTreeMap<String, &RawValue>) -> Result<BTreeMap<String, Secret>, Trouble> {
+fn values(data: &BTreeMap<String, &RawValue>) -> Result<BTreeMap<String, Datum>, Trouble> {
+    let value = |raw: &RawValue| Datum::read(raw.get()).map_err(Trouble::Odd);
     data.iter().map(|(key, raw)| Ok((key.clone(), value(raw)?))).collect()
 }
 
-/// A string is its text, everything else the JSON that the server wrote, to the last digit.
-fn value(raw: &RawValue) -> Result<Secret, Trouble> {
-    match raw.get().starts_with('"') {
-        true => {
-            serde_json::from_str::<String>(raw.get()).map(Secret::from).map_err(|error| odd(&error))
-        }
-        false => Ok(Secret::from(raw.get())),
-    }
-}
-
 /// A certificate without a lease holds until the day that is written in it.
-fn certificate_lease(data: &BTreeMap<String, Secret>, at: SystemTime) -> Option<Lease> {
-    let end = certificate::not_after(data.get("certificate")?.reveal())?;
+fn certificate_lease(data: &BTreeMap<String, Datum>, at: SystemTime) -> Option<Lease> {
+    let end = certificate::not_after(data.get("certificate")?.secret().reveal())?;
     let duration = end.duration_since(at).unwrap_or_default();
     Some(Lease { id: String::new(), duration, renewable: false })
 }
@@ -210,7 +211,7 @@ mod tests {
     }
 
     fn text<'a>(fetched: &'a Fetched, key: &str) -> &'a str {
-        fetched.data[key].reveal_text().unwrap()
+        fetched.data[key].secret().reveal_text().unwrap()
     }
 
     #[test]
@@ -228,6 +229,8 @@ mod tests {
             ("z", "null"),
         ] {
             assert_eq!(text(&fetched, key), value);
+            let is_text = matches!(fetched.data[key], Datum::Text(_));
+            assert_eq!(is_text, key == "s", "{key}");
         }
         assert_eq!(fetched.lease, None);
     }

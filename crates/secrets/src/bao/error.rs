@@ -27,7 +27,7 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// There was no answer.
-    #[error("{0}")]
+    #[error("{0}{more}", more = way_out(.0))]
     NoAnswer(pillion_client::Error),
     /// 503: its storage is not open.
     #[error("the server is sealed; it has to be unsealed by its operators{said}")]
@@ -77,7 +77,7 @@ pub enum Trouble {
         advice: &'static str,
     },
     /// 403 because the token does not live any more.
-    #[error("our token is not valid any more: it was revoked or its time is over")]
+    #[error("the server does not know our token: it is wrong, was revoked, or its time is over")]
     TokenGone,
     /// 403 although the token lives.
     #[error("the token is valid, but none of its policies ({policies}) allows this{said}")]
@@ -143,6 +143,17 @@ impl Error {
     }
 }
 
+/// What to do about an answer that is too large, where it is for the configuration to say.
+pub(crate) fn way_out(error: &pillion_client::Error) -> &'static str {
+    match error {
+        pillion_client::Error::TooLarge { .. } => "; raise secrets.server.answer_bytes",
+        pillion_client::Error::Connect { .. }
+        | pillion_client::Error::Timeout { .. }
+        | pillion_client::Error::Broken { .. }
+        | pillion_client::Error::Request { .. } => "",
+    }
+}
+
 impl Trouble {
     /// Whether any other request to this server would fare the same.
     #[must_use]
@@ -194,6 +205,14 @@ impl Trouble {
         }
     }
 
+    /// The limit of ours that the answer was too large for, as its key below `secrets`.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::NoAnswer(pillion_client::Error::TooLarge { .. }) => Some("server.answer_bytes"),
+            _ => None,
+        }
+    }
+
     /// How long the server asks us to wait.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
@@ -212,7 +231,13 @@ pub(crate) fn trouble(answer: &Answer, secrets: &[&str]) -> Trouble {
     match answer.status {
         _ if mentions("lease not found") || mentions("invalid lease") => Trouble::LeaseGone,
         StatusCode::FORBIDDEN => Trouble::Denied { said },
+        StatusCode::NOT_FOUND if !answer.is_of_the_api() => {
+            Trouble::Odd("status 404; is its URL that of an OpenBao or Vault server?".to_owned())
+        }
         StatusCode::NOT_FOUND => Trouble::NotFound { said },
+        StatusCode::BAD_REQUEST if answer.wants_tls() => {
+            Trouble::Odd("it speaks HTTPS alone; begin its URL with https://".to_owned())
+        }
         StatusCode::PRECONDITION_FAILED => Trouble::Behind { said },
         StatusCode::TOO_MANY_REQUESTS => Trouble::TooMany { wait: wait(answer), said },
         StatusCode::NOT_IMPLEMENTED => Trouble::NotInitialised,
@@ -286,6 +311,17 @@ mod tests {
                 412,
                 r#"{"errors":["index"]}"#,
                 "this server has not seen yet what another one knows – index",
+            ),
+            (
+                404,
+                "<html>Not Found</html>",
+                "the answer is not one of this API: status 404; is its URL that of an \
+                 OpenBao or Vault server?",
+            ),
+            (
+                400,
+                "Client sent an HTTP request to an HTTPS server.\n",
+                "the answer is not one of this API: it speaks HTTPS alone; begin its URL with https://",
             ),
             (429, "slow down", "the server has had too many requests"),
             (472, "", "status 472: no active server answers at this address"),

@@ -6,7 +6,7 @@ use pillion_runtime::board::Secret;
 use zeroize::Zeroizing;
 
 use super::{CachedSession, Contents};
-use crate::fetched::{Fetched, Lease};
+use crate::fetched::{Datum, Fetched, Lease};
 use crate::template::Request;
 
 /// Bytes to be sealed, with room for the tag, in memory that is overwritten.
@@ -98,7 +98,8 @@ impl Writer {
         self.number(fetched.data.len() as u64);
         for (key, value) in &fetched.data {
             self.bytes(key.as_bytes());
-            self.bytes(value.reveal());
+            self.number(u64::from(matches!(value, Datum::Json(_))));
+            self.bytes(value.secret().reveal());
         }
         self.option(fetched.lease.as_ref(), |writer, lease| {
             writer.bytes(lease.id.as_bytes());
@@ -160,9 +161,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn datum(&mut self) -> Option<Datum> {
+        let kind = match self.number()? {
+            0 => Datum::Text,
+            1 => Datum::Json,
+            _ => return None,
+        };
+        Some(kind(Secret::from(self.bytes()?.to_vec())))
+    }
+
     fn fetched(&mut self) -> Option<Fetched> {
-        let data =
-            self.list(|reader| Some((reader.text()?, Secret::from(reader.bytes()?.to_vec()))))?;
+        let data = self.list(|reader| Some((reader.text()?, reader.datum()?)))?;
         Some(Fetched {
             data: data.into_iter().collect(),
             lease: self.option(|reader| {

@@ -15,6 +15,7 @@ use super::connection::Connection;
 use crate::api::{LocalApi, bind};
 use crate::chance::{chance, wait};
 use crate::session::Tokens;
+use crate::status::Status;
 
 /// Waits after an address that cannot be opened: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -33,7 +34,12 @@ impl Running {
     }
 
     /// Opens the interface as soon as the one before has let go of its address.
-    pub(super) fn start(api: Api, connection: &Connection, before: Option<Self>) -> Self {
+    pub(super) fn start(
+        api: Api,
+        connection: &Connection,
+        status: Status,
+        before: Option<Self>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(());
         let (client, server) = connection.client();
         let tokens = connection.tokens();
@@ -44,7 +50,7 @@ impl Running {
                 // An error: it has ended too.
                 let _ended = task.await;
             }
-            serve(&settings, client, namespace.as_deref(), tokens, stopped).await;
+            serve(&settings, client, namespace.as_deref(), tokens, &status, stopped).await;
         });
         Self { made_for: (api, server), _stop: stop, task }
     }
@@ -55,6 +61,7 @@ async fn serve(
     client: Client,
     namespace: Option<&str>,
     tokens: Tokens,
+    status: &Status,
     mut stopped: watch::Receiver<()>,
 ) {
     let mut failures = 0;
@@ -75,7 +82,8 @@ async fn serve(
     };
     say!(Info, "the secrets API is served", address = bound.address());
     let (token, ours) = watch::channel(None);
-    let api = Arc::new(LocalApi::new(settings, client, namespace, ours));
+    let api = Arc::new(LocalApi::new(settings, client, namespace, ours, status.counters()));
+    let _shown = status.serves(bound.address().to_string());
     let stop = async move {
         // Nobody sends: it ends when whoever could is gone.
         let _gone = stopped.changed().await;

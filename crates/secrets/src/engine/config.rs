@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pillion_model::secrets::ConfigSource;
+use pillion_model::secrets::{ConfigSource, Limits};
 use pillion_runtime::say;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -20,21 +20,26 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub(super) type Shown = watch::Sender<Option<Rc<Files>>>;
 
 /// Follows a source until nobody wants it any more.
-pub(super) async fn follow(source: Arc<ConfigSource>, house: Rc<House>, shown: Rc<Shown>) {
+pub(super) async fn follow(
+    source: Arc<ConfigSource>,
+    limits: Limits,
+    house: Rc<House>,
+    shown: Rc<Shown>,
+) {
     // Somebody may come between the last one's leave and our notice of it.
     while shown.receiver_count() > 0 {
         tokio::select! {
             () = shown.closed() => {}
-            () = give(&source, &house, &shown) => {}
+            () = give(&source, limits, &house, &shown) => {}
         }
     }
     house.status.change(|state| drop(state.configs.remove(&source.name)));
 }
 
-async fn give(source: &ConfigSource, house: &House, shown: &Shown) {
+async fn give(source: &ConfigSource, limits: Limits, house: &House, shown: &Shown) {
     let mut failures = 0;
     let mut made = loop {
-        match Source::new(&source.from, Box::new(chance)) {
+        match Source::new(&source.from, limits, Box::new(chance)) {
             Ok(made) => break made,
             Err(error) => {
                 failures += 1;
@@ -91,6 +96,7 @@ fn fine(source: &ConfigSource, house: &House) {
 }
 
 fn failed(source: &ConfigSource, house: &House, error: &SourceError) {
+    house.status.hit(error.limit());
     let error = error.to_string();
     let mut is_new = false;
     house.status.config(&source.name, |config| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use pillion_model::secrets::ConfigSource;
+use pillion_model::secrets::{ConfigSource, Limits};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
@@ -25,8 +25,12 @@ impl Configs {
     }
 
     /// The files of a source, as they change.
-    pub(super) fn get(&self, source: &Arc<ConfigSource>) -> watch::Receiver<Option<Rc<Files>>> {
-        let identity = format!("{source:?}");
+    pub(super) fn get(
+        &self,
+        source: &Arc<ConfigSource>,
+        limits: Limits,
+    ) -> watch::Receiver<Option<Rc<Files>>> {
+        let identity = format!("{source:?} {limits:?}");
         let mut sources = self.sources.borrow_mut();
         sources.retain(|_, shown| shown.strong_count() > 0);
         if let Some(shown) = sources.get(&identity).and_then(Weak::upgrade) {
@@ -35,7 +39,7 @@ impl Configs {
         let (shown, receiver) = watch::channel(None);
         let shown = Rc::new(shown);
         sources.insert(identity, Rc::downgrade(&shown));
-        spawn_local(follow(source.clone(), self.house.clone(), shown));
+        spawn_local(follow(source.clone(), limits, self.house.clone(), shown));
         receiver
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::House;
-use super::inputs::{Catalog, Input, Inputs, Taken};
+use super::inputs::{Catalog, Input, Inputs, Mark, Missing, Taken};
+use super::set::REFUSALS;
 use crate::chance::{chance, wait};
 use crate::clock::until;
 use crate::metrics::TRANSACTIONS;
@@ -45,7 +46,7 @@ pub(super) struct EnvironmentTask {
     inputs: Inputs,
     /// What the app uses, and the values that it may use still.
     in_use: Vec<Taken>,
-    tried: Option<Taken>,
+    tried: Option<Mark>,
     failures: u32,
     retry: Option<SystemTime>,
 }
@@ -106,14 +107,14 @@ impl EnvironmentTask {
     async fn deliver(&mut self) {
         let taken = match self.inputs.take() {
             Ok(taken) => taken,
-            Err(missing) => {
+            Err(Missing::Awaited(missing) | Missing::Unknown(missing)) => {
                 return self.house.status.set(&OWNER.into(), |set| set.error = Some(missing));
             }
         };
-        if self.tried.as_ref().is_some_and(|tried| tried.is_same(&taken)) {
+        if self.tried.as_ref().is_some_and(|tried| tried.is_of(&taken)) {
             return;
         }
-        self.tried = Some(taken.clone());
+        self.tried = Some(taken.mark());
         let new = match variables(&self.environment, &taken) {
             Ok(new) => new,
             Err(error) => return self.fails("refused", error),
@@ -132,7 +133,7 @@ impl EnvironmentTask {
         }
         match self.restart().await {
             Ok(()) => self.settle(taken, "settled"),
-            Err(error) => self.go_back(old, &error).await,
+            Err(error) => self.go_back(old, &taken, &error).await,
         }
     }
 
@@ -162,7 +163,7 @@ impl EnvironmentTask {
         }
     }
 
-    async fn go_back(&mut self, old: Vec<(String, Secret)>, error: &str) {
+    async fn go_back(&mut self, old: Vec<(String, Secret)>, taken: &Taken, error: &str) {
         self.house.board.environment.replace(old);
         let back = self.restart().await;
         let told = back.as_ref().err().map_or(
@@ -172,6 +173,9 @@ impl EnvironmentTask {
         self.failures = self.failures.saturating_add(1);
         let wait = wait(self.failures, BACKOFF, chance());
         self.retry = SystemTime::now().checked_add(wait);
+        if self.failures.is_multiple_of(REFUSALS) {
+            taken.give_up();
+        }
         self.fails("returned", format!("{error}; {told}"));
     }
 

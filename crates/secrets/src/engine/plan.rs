@@ -6,18 +6,48 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pillion_model::secrets::{Content, FileSet, FileSpec, TemplateSource, TemplateText};
+use pillion_model::secrets::{Content, FileSet, FileSpec, Limits, TemplateSource, TemplateText};
 use pillion_runtime::board::Secret;
 
 use super::inputs::{Input, Taken};
 use crate::fetched::Fetched;
-use crate::store::{Draft, DraftFile, FileName, Owner};
-use crate::template::{Need, Template, Values};
+use crate::store::{Draft, DraftError, DraftFile, FileName, Owner};
+use crate::template::{Need, Template, TemplateError, Values};
 
 /// The files of a set, their templates parsed.
 #[derive(Debug)]
 pub(super) struct Plan {
     files: Vec<(FileSpec, Option<Template>)>,
+}
+
+/// Why there is no draft.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Undrafted {
+    /// A value is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// A template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A file, or all of them together.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+}
+
+impl Undrafted {
+    /// The limit that there was too much for, as its key below `secrets`.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Draft(error) => error.limit(),
+            Self::Missing(_) | Self::Template(_) => None,
+        }
+    }
+}
+
+impl From<String> for Undrafted {
+    fn from(missing: String) -> Self {
+        Self::Missing(missing)
+    }
 }
 
 impl Plan {
@@ -60,7 +90,7 @@ impl Plan {
     ///
     /// # Errors
     /// A key is missing, a template cannot be rendered, or the files do not fit together.
-    pub(super) fn draft(&self, taken: &Taken) -> Result<Draft, String> {
+    pub(super) fn draft(&self, taken: &Taken, limits: Limits) -> Result<Draft, Undrafted> {
         let has_templates = self.files.iter().any(|(_, template)| template.is_some());
         let values = has_templates.then(|| values(taken));
         let mut files = Vec::new();
@@ -76,12 +106,12 @@ impl Plan {
                 }
                 Content::Template(_) => {
                     let (Some(template), Some(values)) = (template, &values) else { continue };
-                    let rendered = template.render(values).map_err(|error| error.to_string())?;
+                    let rendered = template.render(values)?;
                     files.push(made(file, rendered)?);
                 }
             }
         }
-        Draft::new(files).map_err(|error| error.to_string())
+        Ok(Draft::new(files)?.within(limits)?)
     }
 
     /// Every secret that is in the files: what must not appear in a log.
@@ -175,18 +205,13 @@ fn environment() -> HashMap<String, String> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-fn made(file: &FileSpec, content: Secret) -> Result<DraftFile, String> {
+fn made(file: &FileSpec, content: Secret) -> Result<DraftFile, DraftError> {
     named(file, file.name.clone(), content)
 }
 
-fn named(file: &FileSpec, name: String, content: Secret) -> Result<DraftFile, String> {
+fn named(file: &FileSpec, name: String, content: Secret) -> Result<DraftFile, DraftError> {
     let owner = file.owner.as_ref().map(|(user, group)| Owner::find(user, group)).transpose();
-    Ok(DraftFile {
-        name: FileName::new(name).map_err(|error| error.to_string())?,
-        content,
-        mode: file.mode,
-        owner: owner.map_err(|error| error.to_string())?,
-    })
+    Ok(DraftFile { name: FileName::new(name)?, content, mode: file.mode, owner: owner? })
 }
 
 /// Names of secrets for people: requests of templates go by their path.

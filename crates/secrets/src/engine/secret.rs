@@ -6,6 +6,7 @@
 
 mod generation;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +46,21 @@ pub(super) struct Value {
 pub(super) struct Claim {
     /// The server's name of the lease; empty where there is none.
     pub(super) lease: Option<Lease>,
+    /// Somebody has found that these values do no good.
+    given_up: Cell<bool>,
     let_go: Rc<Notify>,
+}
+
+impl Claim {
+    fn new(lease: Option<Lease>, let_go: Rc<Notify>) -> Self {
+        Self { lease, given_up: Cell::new(false), let_go }
+    }
+
+    /// Says that these values do no good.
+    pub(super) fn give_up(&self) {
+        self.given_up.set(true);
+        self.let_go.notify_one();
+    }
 }
 
 impl Drop for Claim {
@@ -96,7 +111,7 @@ impl Keeper {
     /// let go.
     pub(super) fn adopt(&mut self, lease: Lease) -> Rc<Claim> {
         let at = SystemTime::now();
-        let claim = Rc::new(Claim { lease: Some(lease.clone()), let_go: self.let_go.clone() });
+        let claim = Rc::new(Claim::new(Some(lease.clone()), self.let_go.clone()));
         let data = BTreeMap::new();
         let fetched = Fetched { data, lease: Some(lease), version: None, at };
         let mut life = self.life(&fetched);
@@ -122,7 +137,7 @@ impl Keeper {
             let shown = self.shown.clone();
             tokio::select! {
                 () = until(self.due()) => self.act().await,
-                () = self.let_go.notified() => {}
+                () = self.let_go.notified() => self.replace_given_up().await,
                 Ok(()) = sessions.changed() => self.bind(&sessions.borrow_and_update().clone()),
                 () = unwanted(shown) => self.retire(),
                 Ok(_) = revoke.wait_for(|revoke| *revoke) => return self.revoke_all().await,
@@ -195,6 +210,19 @@ impl Keeper {
         match fetched {
             Ok(held) => self.replace(held),
             Err(failure) => self.fetch_failed(&failure),
+        }
+    }
+
+    /// Replaces a lease that nobody uses, and that whoever tried it has given up.
+    async fn replace_given_up(&mut self) {
+        let claim = self.newest.as_ref().filter(|newest| newest.is_leased());
+        let Some(claim) = claim.and_then(|newest| newest.claim.upgrade()) else { return };
+        // One is shown to whoever may want it, and one is here.
+        if claim.given_up.take() && Rc::strong_count(&claim) == 2 {
+            drop(claim);
+            let secret = &self.source.name;
+            say!(Info, "a lease that did no good is replaced", secret = secret);
+            self.fetch().await;
         }
     }
 
@@ -273,7 +301,7 @@ impl Keeper {
         self.count += 1;
         let lease = fetched.lease.clone().filter(|lease| !lease.id.is_empty());
         let is_leased = lease.is_some();
-        let claim = Rc::new(Claim { lease, let_go: self.let_go.clone() });
+        let claim = Rc::new(Claim::new(lease, self.let_go.clone()));
         let generation = Generation {
             life: self.life(&fetched),
             fetched: fetched.clone(),
@@ -393,12 +421,14 @@ impl Keeper {
 
     fn went_wrong(&self, failure: &Failure) {
         let (name, error) = (&self.source.name, failure.reason());
+        self.bank.house.status.hit(failure.error.trouble.limit());
         // Where another one keeps a secret of this name, nobody is concerned.
         let mut is_new = false;
         self.bank.house.status.secret(name, self.number, |secret| {
             is_new = secret.error.as_ref() != Some(&error);
             secret.failing_since.get_or_insert_with(SystemTime::now);
             secret.error = Some(error.clone());
+            secret.last_error = Some((error.clone(), SystemTime::now()));
         });
         if is_new {
             say!(

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::House;
-use super::inputs::{Catalog, Inputs, Taken};
+use super::inputs::{Catalog, Inputs, Mark, Missing, Taken};
 use super::plan::{Plan, template_files};
 use crate::chance::{chance, wait};
 use crate::clock::until;
@@ -31,6 +31,10 @@ const QUIET: Duration = Duration::from_millis(50);
 const LONGEST_GATHERING: Duration = Duration::from_millis(500);
 /// Waits after a transaction that did not go through: the first, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// After so many transactions in a row that did not go through, new values are asked for: the same
+/// ones have been tried often enough.
+pub(super) const REFUSALS: u32 = 4;
 
 /// What a set's task is to do.
 #[derive(Clone)]
@@ -54,7 +58,7 @@ pub(super) struct SetTask {
     templates: Vec<FileWatch>,
     claims: Claims,
     /// What was tried last.
-    tried: Option<Taken>,
+    tried: Option<Mark>,
     failures: u32,
     retry: Option<SystemTime>,
 }
@@ -145,21 +149,25 @@ impl SetTask {
         }
         let taken = match self.inputs.take() {
             Ok(taken) => taken,
-            Err(missing) => return self.waits(&missing),
+            Err(Missing::Awaited(missing)) => return self.waits(&missing),
+            Err(Missing::Unknown(missing)) => return self.fails(&missing),
         };
-        if self.tried.as_ref().is_some_and(|tried| tried.is_same(&taken)) || !self.open() {
+        if self.tried.as_ref().is_some_and(|tried| tried.is_of(&taken)) || !self.open() {
             return;
         }
-        self.tried = Some(taken.clone());
+        self.tried = Some(taken.mark());
         self.claims.take_over(&self.catalog, &taken);
         let Some(plan) = &self.plan else { return };
-        match plan.draft(&taken) {
+        match plan.draft(&taken, self.catalog.settings.limits) {
             Ok(draft) => {
                 let delivered = self.claims.begin(taken.clone(), plan.secrets(&taken));
                 self.transact(taken, draft, delivered).await;
             }
             // The same values would not make it better: it is tried again with others.
-            Err(error) => self.fails(&error),
+            Err(error) => {
+                self.house.status.hit(error.limit());
+                self.fails(&error.to_string());
+            }
         }
     }
 
@@ -243,12 +251,18 @@ impl SetTask {
                 self.claims.add();
                 true
             }
-            Outcome::Refused | Outcome::Returned { .. } => false,
+            Outcome::Refused | Outcome::Returned { .. } => {
+                self.claims.refused();
+                false
+            }
         };
         self.say_report(&report);
         match error {
             None => (self.failures, self.retry) = (0, None),
             Some(_) => self.try_later(),
+        }
+        if !is_in_use && self.failures.is_multiple_of(REFUSALS) {
+            taken.give_up();
         }
         let (version, confirmed) = (store.current(), store.confirmed());
         self.house.status.set(&self.set.name, |set| {

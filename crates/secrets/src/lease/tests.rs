@@ -6,6 +6,7 @@ use pillion_runtime::board::Secret;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fetched::Datum;
 
 const START: SystemTime = SystemTime::UNIX_EPOCH;
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -132,9 +133,9 @@ fn leases_of_a_token_that_ends_are_replaced_before_each_at_its_own_time() {
 #[test]
 fn a_password_that_the_server_rotates_is_looked_at_right_after() {
     let mut rotated = fetched(None);
-    rotated.data.insert("ttl".to_owned(), Secret::from("40"));
+    rotated.data.insert("ttl".to_owned(), Datum::Json(Secret::from("40")));
     assert_eq!(Life::new(&rotated, INTERVAL, 0.5, 0.0).due(), due(Step::Look, 300.0));
-    rotated.data.insert("last_vault_rotation".to_owned(), Secret::from("2026-01-01T00:00:00Z"));
+    rotated.data.insert("last_vault_rotation".to_owned(), Datum::from("2026-01-01T00:00:00Z"));
     assert_eq!(Life::new(&rotated, INTERVAL, 0.5, 0.0).due(), due(Step::Look, 41.0));
     assert_eq!(Life::new(&rotated, INTERVAL, 0.5, 1.0).due(), due(Step::Look, 42.0));
 }

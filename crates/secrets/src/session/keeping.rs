@@ -162,8 +162,8 @@ impl Keeping {
         let wait = wait(self.failures, self.bao.server().backoff, chance());
         let wait = error.trouble.wait().map_or(wait, |asked| asked.max(wait));
         self.login = Some(after(SystemTime::now(), wait));
-        let seconds = wait.as_secs_f32();
-        say!(Warn, "no token of the secrets server", error = error, again_in_seconds = seconds);
+        let again = wait.as_millis();
+        say!(Warn, "no token of the secrets server", error = error, again_in_ms = again);
         self.trouble = Some(Arc::new(error));
     }
 

@@ -114,8 +114,8 @@ impl Kept {
         // Not beyond its end, which has to be noticed.
         let again = after(now, wait);
         self.renew = Some(self.session.expires.map_or(again, |expires| again.min(expires)));
-        let seconds = wait.as_secs_f32();
-        say!(Warn, "cannot renew our token", error = error, again_in_seconds = seconds);
+        let wait = wait.as_millis();
+        say!(Warn, "cannot renew our token", error = error, again_in_ms = wait);
     }
 }
 

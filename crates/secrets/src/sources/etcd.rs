@@ -14,18 +14,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pillion_client::Options;
+use pillion_model::secrets::Limits;
 use pillion_runtime::board::Secret;
 use tokio::time::timeout;
 
 use super::pace::Pace;
 use super::{Files, Proof, SILENCE, SourceError};
-use crate::store::{DraftError, FileName};
+use crate::store::{DraftError, FileName, check_amount};
 use gateway::{Change, Gateway, News, Watch};
 
 /// A prefix that is watched.
 #[derive(Debug)]
 pub(super) struct EtcdSource {
     gateway: Gateway,
+    limits: Limits,
     /// After so long without news, the watch has to prove that it is alive.
     silence: Duration,
     state: Option<State>,
@@ -40,9 +42,14 @@ struct State {
 }
 
 impl EtcdSource {
-    pub(super) fn new(url: &str, options: &Options, prefix: &str) -> Result<Self, SourceError> {
-        let gateway = Gateway::new(url, options, prefix)?;
-        Ok(Self { gateway, silence: SILENCE, state: None, watch: None })
+    pub(super) fn new(
+        url: &str,
+        options: &Options,
+        prefix: &str,
+        limits: Limits,
+    ) -> Result<Self, SourceError> {
+        let gateway = Gateway::new(url, options, prefix, limits)?;
+        Ok(Self { gateway, limits, silence: SILENCE, state: None, watch: None })
     }
 
     /// All files: at once, then when the store has told of a change.
@@ -81,8 +88,7 @@ impl EtcdSource {
                 News::Changes(revision, changes) => {
                     apply(&mut state.keys, changes);
                     state.revision = state.revision.max(revision);
-                    proof.give();
-                    return self.files();
+                    return self.proven_files(proof);
                 }
                 News::Compacted => self.forget(),
             }
@@ -94,8 +100,18 @@ impl EtcdSource {
         let mut keys = BTreeMap::new();
         apply(&mut keys, pairs);
         self.state = Some(State { revision, keys });
-        proof.give();
-        self.files()
+        self.proven_files(proof)
+    }
+
+    /// The files; where they cannot be given, all is read again later, as nothing else would show
+    /// that they can.
+    fn proven_files(&mut self, proof: &Proof) -> Result<Files, SourceError> {
+        let files = self.files();
+        match &files {
+            Ok(_) => proof.give(),
+            Err(_) => self.forget(),
+        }
+        files
     }
 
     /// Makes sure that the watch has missed nothing.
@@ -126,6 +142,7 @@ impl EtcdSource {
                 }
             }
         }
+        check_amount(files.values(), self.limits)?;
         Ok(Files { files, version: format!("revision {revision}") })
     }
 }

@@ -6,13 +6,14 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use pillion_model::secrets::Limits;
 use pillion_runtime::board::Secret;
 use pillion_runtime::watch::{FileWatch, files_within};
 use tokio::time::timeout;
 
 use super::pace::Pace;
 use super::{Files, Proof, SILENCE, SourceError};
-use crate::store::{BYTES, FileName};
+use crate::store::{FileName, check_amount};
 
 /// The link of a `ConfigMap` volume to its current version, which the kubelet replaces.
 const DATA: &str = "..data";
@@ -23,14 +24,15 @@ const ATTEMPTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct FilesSource {
     path: PathBuf,
+    limits: Limits,
     watch: Option<FileWatch>,
     /// Whether the last look saw the files.
     is_current: bool,
 }
 
 impl FilesSource {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, watch: None, is_current: false }
+    pub(super) fn new(path: PathBuf, limits: Limits) -> Self {
+        Self { path, limits, watch: None, is_current: false }
     }
 
     /// The files: at once, then as soon as they have changed.
@@ -57,18 +59,19 @@ impl FilesSource {
             },
         }
         self.is_current = false;
-        let files = read(&self.path)?;
+        let files = read(&self.path, self.limits.bytes)?;
+        check_amount(files.files.values(), self.limits)?;
         self.is_current = true;
         proof.give();
         Ok(files)
     }
 }
 
-fn read(path: &Path) -> Result<Files, SourceError> {
+fn read(path: &Path, bytes: usize) -> Result<Files, SourceError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match read_once(path) {
+        match read_once(path, bytes) {
             // The version that was being read is gone: there is a newer one.
             Err(SourceError::Read { reason, .. })
                 if reason.kind() == io::ErrorKind::NotFound
@@ -79,11 +82,12 @@ fn read(path: &Path) -> Result<Files, SourceError> {
     }
 }
 
-fn read_once(path: &Path) -> Result<Files, SourceError> {
+fn read_once(path: &Path, bytes: usize) -> Result<Files, SourceError> {
     let failed = |reason| SourceError::Read { path: path.to_owned(), reason };
     if !fs::metadata(path).map_err(failed)?.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        return collect(BTreeMap::from([(name.into_owned(), path.to_owned())]), None);
+        let found = BTreeMap::from([(name.into_owned(), path.to_owned())]);
+        return collect(found, None, bytes);
     }
     // One look at the link decides: all files are of one version.
     let version = match fs::read_link(path.join(DATA)) {
@@ -94,15 +98,16 @@ fn read_once(path: &Path) -> Result<Files, SourceError> {
     let folder = version.as_ref().map_or_else(|| path.to_owned(), |version| path.join(version));
     let found = files_within(&folder).map_err(failed)?;
     let found = found.into_iter().map(|(name, path)| (name.to_string_lossy().into_owned(), path));
-    collect(found.collect(), version)
+    collect(found.collect(), version, bytes)
 }
 
 fn collect(
     found: BTreeMap<String, PathBuf>,
     version: Option<PathBuf>,
+    bytes: usize,
 ) -> Result<Files, SourceError> {
     let mut files = BTreeMap::new();
-    let (mut newest, mut room) = (UNIX_EPOCH, BYTES);
+    let (mut newest, mut room) = (UNIX_EPOCH, bytes);
     for (name, path) in found {
         let failed = |reason| SourceError::Read { path: path.clone(), reason };
         let metadata = fs::metadata(&path).map_err(failed)?;

@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use nix::unistd::{Gid, Group, Uid, User};
+use pillion_model::secrets::Limits;
 use pillion_runtime::board::Secret;
 
-/// The most files of a set.
-pub const FILES: usize = 1024;
-/// The most bytes of a set, all files together.
-pub const BYTES: usize = 16 << 20;
 /// The longest name of a file, folders included, in bytes.
 const NAME: usize = 512;
 /// The longest part of a name, as file systems have it.
@@ -72,9 +69,11 @@ pub enum DraftError {
         mode: u32,
     },
     /// More than a set can have.
-    #[error("{found} {what} are more than a set may have, which is {limit}")]
+    #[error(
+        "{found} {what} are more than secrets.limits.{what}, which is {limit}: raise it, or have less"
+    )]
     TooMuch {
-        /// What there is too much of.
+        /// What there is too much of: `files` or `bytes`.
         what: &'static str,
         /// How much.
         found: usize,
@@ -89,6 +88,17 @@ pub enum DraftError {
         /// What was looked for.
         name: String,
     },
+}
+
+impl DraftError {
+    /// The limit that there was too much for, as its key below `secrets`.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooMuch { what: "files", .. } => Some("limits.files"),
+            Self::TooMuch { .. } => Some("limits.bytes"),
+            Self::Name { .. } | Self::Twice(_) | Self::Mode { .. } | Self::Owner { .. } => None,
+        }
+    }
 }
 
 impl FileName {
@@ -182,16 +192,8 @@ impl Draft {
     /// Checks files as a whole.
     ///
     /// # Errors
-    /// A mode that shows a file to everybody, names in each other's way, or too much of anything.
+    /// A mode that shows a file to everybody, or names in each other's way.
     pub fn new(mut files: Vec<DraftFile>) -> Result<Self, DraftError> {
-        let too_much = |what, found, limit| Err(DraftError::TooMuch { what, found, limit });
-        if files.len() > FILES {
-            return too_much("files", files.len(), FILES);
-        }
-        let bytes = files.iter().map(|file| file.content.reveal().len()).sum();
-        if bytes > BYTES {
-            return too_much("bytes", bytes, BYTES);
-        }
         files.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some(file) = files.iter().find(|file| file.mode & !ALLOWED_MODE != 0) {
             return Err(DraftError::Mode { name: file.name.clone(), mode: file.mode });
@@ -200,6 +202,15 @@ impl Draft {
             Some(name) => Err(DraftError::Twice(name)),
             None => Ok(Self(files)),
         }
+    }
+
+    /// Checks that it is no more than a set may have.
+    ///
+    /// # Errors
+    /// [`DraftError::TooMuch`].
+    pub fn within(self, limits: Limits) -> Result<Self, DraftError> {
+        check_amount(self.0.iter().map(|file| &file.content), limits)?;
+        Ok(self)
     }
 
     /// The files, by name.
@@ -217,6 +228,20 @@ impl Draft {
     /// What gets a link in the directory.
     pub(super) fn tops(&self) -> BTreeSet<String> {
         self.0.iter().map(|file| file.name.top().to_owned()).collect()
+    }
+}
+
+/// Checks that files are no more than there may be.
+pub(crate) fn check_amount<'a>(
+    contents: impl Iterator<Item = &'a Secret>,
+    limits: Limits,
+) -> Result<(), DraftError> {
+    let (files, bytes) = contents
+        .fold((0, 0), |(files, bytes), content| (files + 1, bytes + content.reveal().len()));
+    let most = [("files", files, limits.files), ("bytes", bytes, limits.bytes)];
+    match most.into_iter().find(|(_, found, limit)| found > limit) {
+        Some((what, found, limit)) => Err(DraftError::TooMuch { what, found, limit }),
+        None => Ok(()),
     }
 }
 
@@ -314,18 +339,26 @@ mod tests {
 
     #[test]
     fn a_set_is_bounded_in_files_and_bytes() {
-        let files = |count: usize| (0..count).map(|n| file(&n.to_string())).collect::<Vec<_>>();
-        assert!(Draft::new(files(FILES)).is_ok());
-        assert!(matches!(
-            Draft::new(files(FILES + 1)),
-            Err(DraftError::TooMuch { what: "files", .. })
-        ));
-        let large = |bytes| vec![DraftFile { content: vec![0; bytes].into(), ..file("a") }];
-        assert!(Draft::new(large(BYTES)).is_ok());
-        assert!(matches!(
-            Draft::new(large(BYTES + 1)),
-            Err(DraftError::TooMuch { what: "bytes", .. })
-        ));
+        let limits = Limits { files: 3, bytes: 7 };
+        let bounded = |files: Vec<DraftFile>| Draft::new(files).unwrap().within(limits);
+        let files = |count: usize| (0..count).map(|n| file(&n.to_string())).collect();
+        assert!(bounded(files(3)).is_ok());
+        assert_eq!(
+            bounded(files(4)).unwrap_err().to_string(),
+            "4 files are more than secrets.limits.files, which is 3: raise it, or have less"
+        );
+        let large = |bytes| {
+            let content = |bytes| vec![0; bytes].into();
+            vec![
+                DraftFile { content: content(bytes), ..file("a") },
+                DraftFile { content: content(2), ..file("b") },
+            ]
+        };
+        assert!(bounded(large(5)).is_ok());
+        assert_eq!(
+            bounded(large(6)).unwrap_err().to_string(),
+            "8 bytes are more than secrets.limits.bytes, which is 7: raise it, or have less"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::consul::sha256;
 use super::fault::Fault;
 use super::output::Output;
 use super::{MAX_STEPS, Need, Values};
+use crate::fetched::Json;
 
 /// The name of the one template in its environment.
 const NAME: &str = "template";
@@ -68,10 +69,7 @@ fn syntax() -> Result<SyntaxConfig, Fault> {
 
 fn context(values: &Values) -> Value {
     let secrets = map(values.secrets.iter().map(|(name, fetched)| {
-        let data = fetched.data.iter().map(|(key, value)| match value.reveal_text() {
-            Some(text) => (key.clone(), Value::from(text)),
-            None => (key.clone(), Value::from_bytes(value.reveal().to_vec())),
-        });
+        let data = fetched.data.iter().map(|(key, value)| (key.clone(), opened(value.json())));
         (name.to_string(), map(data))
     }));
     let configs = map(values.configs.iter().map(|(name, files)| {
@@ -114,27 +112,21 @@ fn decoded(text: &str) -> Result<String, Error> {
 }
 
 fn from_json(text: &str) -> Result<Value, Error> {
-    let parsed: serde_json::Value = serde_json::from_str(text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Error::new(ErrorKind::InvalidOperation, format!("fromjson: not JSON at {place}"))
-    })?;
-    Ok(from_parsed(parsed))
+    let unfit = |what| Error::new(ErrorKind::InvalidOperation, format!("fromjson: {what}"));
+    Ok(opened(Json::parse(text).map_err(unfit)?))
 }
 
-fn from_parsed(json: serde_json::Value) -> Value {
-    use serde_json::Value as Json;
+fn opened(json: Json) -> Value {
     match json {
         Json::Null => Value::from(()),
         Json::Bool(value) => Value::from(value),
-        Json::Number(number) => match number.as_i64() {
-            Some(number) => Value::from(number),
-            None => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        Json::Number(text) => match text.parse::<i128>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(text.parse().unwrap_or(f64::NAN)),
         },
-        Json::String(text) => Value::from(text),
-        Json::Array(items) => items.into_iter().map(from_parsed).collect(),
-        Json::Object(entries) => {
-            map(entries.into_iter().map(|(key, value)| (key, from_parsed(value))))
-        }
+        Json::Text(text) => Value::from(text.as_str()),
+        Json::List(items) => items.into_iter().map(opened).collect(),
+        Json::Object(entries) => map(entries.into_iter().map(|(key, value)| (key, opened(value)))),
     }
 }
 

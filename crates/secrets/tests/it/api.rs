@@ -8,13 +8,18 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use pillion_client::{Client, Options};
-use pillion_model::secrets::Api;
+use pillion_model::secrets::{Api, Auth};
 use pillion_model::settings::{Address, Listen};
 use pillion_runtime::admin::{Purpose, bind_for, serve_with};
 use pillion_runtime::board::Secret;
-use pillion_secrets::api::{ApiError, LocalApi, MAX_BODY, bind};
+use pillion_secrets::api::{ApiError, Counters, LocalApi, bind};
+use pillion_secrets::bao::Bao;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 
+/// The most bytes of a request.
+const BODY: usize = 1000;
 const HOME: &str = "127.0.0.1:0";
 
 /// A server with leases at `creds`, a value at `kv`, and a token in each answer's header.
@@ -41,7 +46,11 @@ impl Server {
             "/v1/wrapped" => {
                 r#"{"lease_id":"w/1","lease_duration":60,"wrap_info":{"token":"t"}}"#.to_owned()
             }
-            "/v1/large" => "x".repeat(5000),
+            path if path.starts_with("/v1/sized/") => "x".repeat(number_in(path)),
+            path if path.starts_with("/v1/json/") => {
+                let json = r#"{"data":{}}"#;
+                format!("{json:0$}", number_in(path))
+            }
             _ => format!(r#"{{"lease_id":"","data":{{"n":{number}}}}}"#),
         };
         let away = self.away.load(Ordering::SeqCst);
@@ -50,15 +59,20 @@ impl Server {
     }
 }
 
+fn number_in(path: &str) -> usize {
+    path.rsplit('/').next().unwrap().parse().unwrap()
+}
+
 struct Home {
-    api: Arc<LocalApi>,
+    numbers: Arc<Counters>,
+    address: Address,
     client: Client,
     server: Arc<Server>,
     ours: watch::Sender<Option<Secret>>,
 }
 
 fn settings(address: Address, auto_auth: bool) -> Api {
-    Api { address, auto_auth, entries: 4 }
+    Api { address, auto_auth, entries: 4, kept_bytes: 200, body_bytes: BODY, connections: 16 }
 }
 
 fn client(address: &Address) -> Client {
@@ -71,6 +85,10 @@ fn client(address: &Address) -> Client {
 }
 
 fn start(server: Server, address: Address, auto_auth: bool) -> Home {
+    start_as(server, &settings(address, auto_auth))
+}
+
+fn start_as(server: Server, settings: &Api) -> Home {
     let server = Arc::new(server);
     let listen = Listen { address: Address::Tcp(HOME.parse().unwrap()), asked: true };
     let upstream = bind_for(Purpose { what: "test", key: "" }, &listen).unwrap();
@@ -80,14 +98,14 @@ fn start(server: Server, address: Address, auto_auth: bool) -> Home {
         let server = answering.clone();
         async move { server.answer(request).await }
     };
-    tokio::spawn(serve_with(upstream, respond, std::future::pending()));
+    tokio::spawn(serve_with(upstream, 64, respond, std::future::pending()));
     let (ours, token) = watch::channel(Some(Secret::from("our-token")));
-    let settings = settings(address, auto_auth);
-    let bound = bind(&settings).unwrap();
+    let bound = bind(settings).unwrap();
     let client = client(bound.address());
-    let api = Arc::new(LocalApi::new(&settings, there, Some("team"), token));
-    tokio::spawn(api.clone().serve(bound, std::future::pending()));
-    Home { api, client, server, ours }
+    let (numbers, address) = (Arc::<Counters>::default(), bound.address().clone());
+    let api = Arc::new(LocalApi::new(settings, there, Some("team"), token, numbers.clone()));
+    tokio::spawn(api.serve(bound, std::future::pending()));
+    Home { numbers, address, client, server, ours }
 }
 
 fn home() -> Home {
@@ -148,7 +166,8 @@ async fn what_a_tricked_app_or_a_browser_sends_is_refused() {
     let plain = Request::get("/v1/kv").body(Bytes::new()).unwrap();
     assert_eq!(home.client.send(plain).await.unwrap().status(), 412);
     assert_eq!(ask(&home, "GET", "/ui/").await.0.status(), 404);
-    assert_eq!(home.api.numbers().refused, 5);
+    let numbers = home.numbers.numbers();
+    assert_eq!((numbers.refused, numbers.invalid, numbers.asked), (5, 1, 1));
     assert_eq!(home.server.asked.load(Ordering::SeqCst), 1);
 }
 
@@ -194,7 +213,7 @@ async fn one_request_is_sent_for_many_that_are_the_same() {
             tokio::spawn(async move { ask(&home, "GET", "/v1/creds").await.1 })
         })
         .collect();
-    while home.api.numbers().requests < 8 {
+    while home.numbers.numbers().in_flight < 8 {
         tokio::task::yield_now().await;
     }
     home.server.gate.as_ref().unwrap().notify_one();
@@ -202,6 +221,8 @@ async fn one_request_is_sent_for_many_that_are_the_same() {
         assert!(answer.await.unwrap().contains("creds/1"));
     }
     assert_eq!(home.server.asked.load(Ordering::SeqCst), 1);
+    let numbers = home.numbers.numbers();
+    assert_eq!((numbers.asked, numbers.hits, numbers.joined), (1, 7, 7));
 }
 
 #[tokio::test]
@@ -222,7 +243,7 @@ async fn old_answers_are_given_while_the_server_is_away() {
     home.server.away.store(true, Ordering::SeqCst);
     // What was written since is not answered with what was before.
     assert_eq!(ask(&home, "GET", "/v1/kv").await.0.status(), 503);
-    assert_eq!(home.api.numbers().stale, 1);
+    assert_eq!(home.numbers.numbers().stale, 1);
 }
 
 #[tokio::test]
@@ -233,29 +254,130 @@ async fn a_server_that_is_not_there_is_an_error_that_says_so() {
     let here = client(bound.address());
     // Nobody can listen there.
     let there = client(&Address::Unix("/nowhere/server.sock".into()));
-    let api = Arc::new(LocalApi::new(&settings, there, None, token));
-    tokio::spawn(api.clone().serve(bound, std::future::pending()));
+    let numbers = Arc::<Counters>::default();
+    let api = Arc::new(LocalApi::new(&settings, there, None, token, numbers.clone()));
+    tokio::spawn(api.serve(bound, std::future::pending()));
     let answer = here.send(request("GET", "/v1/kv", &[])).await.unwrap();
     assert_eq!(answer.status(), 502);
     let text = String::from_utf8(answer.body().to_vec()).unwrap();
     assert!(text.starts_with(r#"{"errors":["pillion: cannot connect to unix:/nowhere"#), "{text}");
-    assert_eq!(api.numbers().failed, 1);
+    assert_eq!(numbers.numbers().failed, 1);
 }
 
 #[tokio::test]
 async fn limits_hold_at_their_edge() {
     let home = home();
-    for (length, status) in [(MAX_BODY, 200), (MAX_BODY + 1, 413)] {
+    for (length, status) in [(BODY, 200), (BODY + 1, 413)] {
         let mut request = request("PUT", "/v1/kv", &[]);
         *request.body_mut() = vec![b'x'; length].into();
-        assert_eq!(home.client.send(request).await.unwrap().status().as_u16(), status);
+        let answer = home.client.send(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        let text = String::from_utf8_lossy(answer.body());
+        assert_eq!(
+            text.contains("longer than secrets.api.body_bytes, 1000"),
+            status == 413,
+            "{text}"
+        );
     }
-    let (answer, text) = ask(&home, "GET", "/v1/large").await;
+    assert_eq!(ask(&home, "GET", "/v1/sized/4096").await.0.status(), 200);
+    let (answer, text) = ask(&home, "GET", "/v1/sized/4097").await;
     assert_eq!(answer.status(), 502, "{text}");
+    assert!(text.contains("larger than 4096 bytes; raise secrets.server.answer_bytes"), "{text}");
+    let hits = home.numbers.numbers().limit_hits;
+    assert_eq!(hits.map(|(_, hits)| hits), [1, 0, 0, 1], "{hits:?}");
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_kept_answers_go_first() {
+    let home = home();
     for number in 0..6 {
         ask(&home, "GET", &format!("/v1/kv/{number}")).await;
     }
-    assert_eq!(home.api.numbers().kept, 4);
+    let numbers = home.numbers.numbers();
+    assert_eq!((numbers.kept, numbers.limit_hits[1]), (4, ("api.entries", 2)));
+    home.server.away.store(true, Ordering::SeqCst);
+    for (number, status) in [(1, 503), (2, 200), (5, 200)] {
+        assert_eq!(ask(&home, "GET", &format!("/v1/kv/{number}")).await.0.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn kept_answers_have_no_more_bytes_than_they_may() {
+    let home = home();
+    for (length, kept, pushed_out) in
+        [(100, 1, 0), (99, 2, 0), (12, 2, 1), (201, 2, 2), (200, 1, 4)]
+    {
+        ask(&home, "GET", &format!("/v1/json/{length}")).await;
+        let numbers = home.numbers.numbers();
+        let found = (numbers.kept, numbers.limit_hits[2]);
+        assert_eq!(found, (kept, ("api.kept_bytes", pushed_out)), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_more_than_are_served_waits() {
+    let settings = Api { connections: 2, ..settings(Address::Tcp(HOME.parse().unwrap()), true) };
+    let home = start_as(Server::default(), &settings);
+    let Address::Tcp(address) = home.address else { unreachable!() };
+    let connect = || TcpStream::connect(address);
+    let (mut first, mut second) = (connect().await.unwrap(), connect().await.unwrap());
+    for stream in [&mut first, &mut second] {
+        assert_eq!(status(stream).await, 200);
+    }
+    let mut third = connect().await.unwrap();
+    let mut waiting = Box::pin(status(&mut third));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => unreachable!("there are two already"),
+        other = status(&mut second) => assert_eq!(other, 200),
+    }
+    drop(first);
+    assert_eq!(waiting.await, 200);
+}
+
+/// The status that a raw request on this connection is answered with.
+async fn status(stream: &mut TcpStream) -> u16 {
+    let head = "GET /v1/kv HTTP/1.1\r\nhost: localhost\r\nx-vault-request: true\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}}") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+    }
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_for_us_is_bounded_too() {
+    let server = start(Server::default(), Address::Tcp(HOME.parse().unwrap()), true);
+    let url = match &server.address {
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(_) => unreachable!(),
+    };
+    for (most, fits) in [(2000, true), (1999, false)] {
+        let auth = Auth::TokenFile { path: "/nowhere".into(), wrapped: false };
+        let settings = settings_of_server(&url, auth, most);
+        let read = Bao::new(&settings).unwrap().read(&Secret::from("t"), "json/2000").await;
+        match read {
+            Ok(_) => assert!(fits),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    !fits
+                        && text
+                            .ends_with("larger than 1999 bytes; raise secrets.server.answer_bytes"),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+fn settings_of_server(
+    url: &str,
+    auth: Auth,
+    answer_bytes: usize,
+) -> pillion_model::secrets::Server {
+    pillion_model::secrets::Server { answer_bytes, ..crate::bed::server(url, auth) }
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub(crate) fn server(url: &str, auth: Auth) -> Server {
         backoff: (Duration::from_millis(50), Duration::from_millis(400)),
         renew_at: 0.5,
         revoke_on_exit: true,
+        answer_bytes: 4 << 20,
     }
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn write_source(path: &str, data: &[(&str, &str)]) -> SecretSource {
 }
 
 pub(crate) fn text(fetched: &Fetched, key: &str) -> String {
-    fetched.data[key].reveal_text().unwrap().to_owned()
+    fetched.data[key].secret().reveal_text().unwrap().to_owned()
 }
 
 /// Tokens that are kept alive while this lives, and a broker that uses them.

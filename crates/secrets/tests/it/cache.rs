@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use pillion_model::secrets::{Cache, Server};
 use pillion_runtime::board::Secret;
 use pillion_secrets::cache::{CacheError, CachedSession, Contents, SealedCache};
-use pillion_secrets::fetched::{Fetched, Lease};
+use pillion_secrets::fetched::{Datum, Fetched, Lease};
 use pillion_secrets::template::Request;
 use proptest::prelude::*;
 
@@ -46,7 +46,10 @@ fn time(seconds: u64) -> SystemTime {
 }
 
 fn contents(values: &[(String, Vec<u8>)]) -> Contents {
-    let data = values.iter().map(|(key, value)| (key.clone(), Secret::from(value.clone())));
+    let data = values.iter().enumerate().map(|(at, (key, value))| {
+        let value = Secret::from(value.clone());
+        (key.clone(), if at % 2 == 0 { Datum::Text(value) } else { Datum::Json(value) })
+    });
     let lease =
         Lease { id: "l/1".into(), duration: Duration::from_millis(90_500), renewable: true };
     let leased = Fetched { data: data.collect(), lease: Some(lease), version: None, at: time(99) };
@@ -71,7 +74,9 @@ fn contents(values: &[(String, Vec<u8>)]) -> Contents {
 /// All of it, since what is secret does not show itself.
 fn revealed(contents: &Contents) -> String {
     let values = contents.answers.values().flat_map(|fetched| &fetched.data);
-    let values: Vec<_> = values.map(|(key, value)| (key, value.reveal())).collect();
+    let values: Vec<_> = values
+        .map(|(key, value)| (key, matches!(value, Datum::Json(_)), value.secret().reveal()))
+        .collect();
     let token = contents.session.as_ref().map(|session| session.token.reveal());
     format!("{contents:?} {values:?} {token:?}")
 }

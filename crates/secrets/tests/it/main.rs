@@ -14,6 +14,7 @@ mod bed;
 mod cache;
 mod crash;
 mod dynamic;
+mod engine;
 mod files;
 mod kv;
 mod outage;

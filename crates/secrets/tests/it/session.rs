@@ -56,7 +56,7 @@ async fn a_token_that_is_revoked_under_us_is_replaced() {
     let first = ride.tokens.current().unwrap();
     post(&bao, "/v1/auth/token/revoke-accessor", &json!({"accessor": first.accessor}));
     let failure = ride.fetch("secret/db").await.unwrap_err().to_string();
-    assert!(failure.contains("our token is not valid any more"), "{failure}");
+    assert!(failure.contains("the server does not know our token"), "{failure}");
     let again = ride.fetch_eventually("secret/db").await;
     assert!(again.session > first.id);
     assert!(ride.tokens.watch().borrow().find(first.id).is_none(), "its leases are dead");

@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use pillion_model::secrets::ConfigOrigin;
+use pillion_model::secrets::{ConfigOrigin, Limits};
 use pillion_secrets::sources::{Files, Source, SourceError};
 use pillion_testkit::PATIENCE;
 
 use crate::files::Seen;
 
+const LIMITS: Limits = Limits { files: 8, bytes: 64 };
+
 fn source(origin: &ConfigOrigin) -> Source {
-    Source::new(origin, Box::new(|| 0.5)).unwrap()
+    Source::new(origin, LIMITS, Box::new(|| 0.5)).unwrap()
 }
 
 fn folder(path: &Path) -> Source {

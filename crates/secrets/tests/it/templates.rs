@@ -6,15 +6,34 @@ use std::time::{Duration, SystemTime};
 
 use pillion_model::secrets::TemplateLanguage::{self, Consul, Jinja};
 use pillion_runtime::board::Secret;
-use pillion_secrets::fetched::{Fetched, Lease};
+use pillion_secrets::fetched::{Datum, Fetched, Lease};
 use pillion_secrets::template::{MAX_OUTPUT, MAX_SOURCE, Need, Request, Template, Values};
 use proptest::prelude::*;
 
 fn fetched(data: &[(&str, &str)], version: Option<u64>) -> Fetched {
-    let data = data.iter().map(|(key, value)| ((*key).to_owned(), Secret::from(*value)));
+    let data = data.iter().map(|(key, value)| ((*key).to_owned(), Datum::from(*value)));
     let lease = Lease { id: "l/1".into(), duration: Duration::from_secs(3600), renewable: true };
     let lease = version.is_none().then_some(lease);
     Fetched { data: data.collect(), lease, version, at: SystemTime::UNIX_EPOCH }
+}
+
+/// A secret with values of every type.
+fn typed() -> Fetched {
+    let mut typed = fetched(&[("text", "5"), ("html", "<&>")], None);
+    for (key, json) in [
+        ("port", "5432"),
+        ("zero", "0"),
+        ("ratio", "2.50"),
+        ("big", "12345678901234567890123"),
+        ("on", "true"),
+        ("off", "false"),
+        ("none", "null"),
+        ("deep", r#"{"n":1,"list":[1,"a",true,null,{"x":2.50}],"html":"<&>","empty":{}}"#),
+        ("list", "[1,2,3]"),
+    ] {
+        typed.data.insert(key.to_owned(), Datum::Json(Secret::from(json)));
+    }
+    typed
 }
 
 fn request(path: &str) -> Request {
@@ -22,26 +41,29 @@ fn request(path: &str) -> Request {
 }
 
 fn values() -> Values {
-    let app = fetched(
+    let mut app = fetched(
         &[
             ("user", "ada"),
             ("password", "p<&>\"w'd"),
             ("port", "5432"),
             ("empty", ""),
             ("lines", "one\ntwo\n\nthree"),
-            ("nested", r#"{"list":["a","b","c"],"deep":{"x":"y"}}"#),
         ],
         None,
     );
+    let nested = Secret::from(r#"{"list":["a","b","c"],"deep":{"x":"y"}}"#);
+    app.data.insert("nested".to_owned(), Datum::Json(nested));
     let database = fetched(&[("user", "bob")], Some(3));
     let files = BTreeMap::from([("app.ini".to_owned(), b"[a]\nb=1\n".to_vec())]);
     Values {
         secrets: BTreeMap::from([
             (Arc::from("app"), app.clone()),
             (Arc::from("db"), database.clone()),
+            (Arc::from("typed"), typed()),
         ]),
         requested: BTreeMap::from([
             (request("kv/app"), app),
+            (request("kv/typed"), typed()),
             (request("secret/data/db"), database),
         ]),
         configs: BTreeMap::from([(Arc::from("etc"), files)]),
@@ -151,6 +173,8 @@ fn values_of_secrets_are_left_out_of_errors() {
         ),
         (Jinja, "{{ secrets.app[secrets.app.port] }}"),
         (Jinja, "{{ secret(\"app\")|attr(secrets.app.port)|int }}{{ secrets.app.lines|int }}"),
+        (Jinja, "{{ secrets.app[secrets.typed.port|string] }}"),
+        (Consul, "{{ with secret \"kv/typed\" }}{{ mustEnv (printf \"%s\" .Data.port) }}{{ end }}"),
     ] {
         let found = render(language, text).unwrap_err();
         assert!(!found.contains("5432") && !found.contains("three"), "{found}");
@@ -165,10 +189,23 @@ fn jinja_templates_render() {
         ("{{ configs.etc['app.ini'] }}|{{ config(\"etc\")['app.ini'] }}", "[a]\nb=1\n|[a]\nb=1\n"),
         ("{{ secrets.app.user|b64encode }} {{ 'YWRh'|b64decode }}", "YWRh ada"),
         ("{{ 'abc'|sha256 }}", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        ("{{ (secrets.app.nested|fromjson).deep.x }}", "y"),
+        ("{{ secrets.app.nested.deep.x }}{{ ('[\"z\"]'|fromjson)[0] }}", "yz"),
+        ("{% for k, v in secrets.app.nested.deep|items %}{{ k }}={{ v }}{% endfor %}", "x=y"),
         (
-            "{% for k, v in (secrets.app.nested|fromjson).deep|items %}{{ k }}={{ v }}{% endfor %}",
-            "x=y",
+            "{{ secrets.typed.port + 1 }} {{ secrets.typed.big }} {{ secrets.typed.ratio }}",
+            "5433 12345678901234567890123 2.5",
+        ),
+        (
+            "{{ secrets.typed.port|tojson }}{{ secrets.typed.text|tojson }}{{ secrets.typed.none|tojson }}",
+            "5432\"5\"null",
+        ),
+        (
+            "{{ secrets.typed.deep|tojson }}",
+            "{\"empty\": {}, \"html\": \"\\u003c\\u0026\\u003e\", \"list\": [1, \"a\", true, null, {\"x\": 2.5}], \"n\": 1}",
+        ),
+        (
+            "{% if secrets.typed.on and not secrets.typed.off %}{{ secrets.typed.list[2] }}{% endif %}",
+            "3",
         ),
         (
             "{{ secrets.app.user|upper|replace('A', 'x') }}{{ ' a '|trim }}{{ 'a,b'|split(',')|join('-') }}",

@@ -6,7 +6,9 @@ use std::process::Command;
 
 use super::reader::{Folder, Reader, files};
 
-fn rotate(folder: &Folder, options: &str) {
+/// `{round}` in the options is the number of the rotation: a date that is another one each time.
+fn rotate(folder: &Folder, options: &str, round: u32) {
+    let options = options.replace("{round}", &round.to_string());
     let (config, state) = (folder.path("logrotate.conf"), folder.path("logrotate.state"));
     let user = if nix::unistd::geteuid().is_root() { "su root root\n" } else { "" };
     let text = format!("{user}{}/app.log {{\nrotate 9\n{options}\n}}\n", folder.root().display());
@@ -27,7 +29,16 @@ async fn every_kind_of_rotation_is_followed() {
         "create\ncompress",
         "create\ncompress\ndelaycompress",
         "copytruncate\ncompress",
+        "copytruncate\ncompress\ndelaycompress",
+        "create\ncompress\ncompresscmd /usr/bin/zstd\ncompressoptions -q --rm\ncompressext .zst",
         "create\nextension .log",
+        "nocreate",
+        "create\ndateext\ndateformat -%Y%m%d-{round}",
+        "create\ndateext\ndateformat -%Y%m%d-{round}\ncompress",
+        "create\ndateext\ndateformat -%Y%m%d-{round}\ncompress\ndelaycompress",
+        "create\ndateext\ndateformat -%Y%m%d-{round}\nextension .log",
+        "copytruncate\ndateext\ndateformat .%Y-%m-%d.{round}",
+        "copytruncate\ndateext\ndateformat -%Y%m%d-{round}\ncompress\ndelaycompress",
     ] {
         for glob in ["*.log", "app*.log*"] {
             let (folder, state) = (Folder::new(), Folder::new());
@@ -47,10 +58,10 @@ async fn every_kind_of_rotation_is_followed() {
                 // Every second rotation happens while we are away.
                 if round % 2 == 1 {
                     came.extend(reader.stop().await);
-                    rotate(&folder, options);
+                    rotate(&folder, options, round);
                     reader = Reader::new(&files, Some(state.root()));
                 } else {
-                    rotate(&folder, options);
+                    rotate(&folder, options, round);
                 }
                 expected.push(write("new"));
                 reader.pump().await;

@@ -44,7 +44,7 @@ impl Default for Logs {
     fn default() -> Self {
         Self {
             state: None,
-            memory: Size::from_bytes(16 << 20),
+            memory: Size::from_bytes(8 << 20),
             resource: BTreeMap::new(),
             resource_files: BTreeMap::new(),
             redact: Redact::default(),
@@ -411,8 +411,9 @@ pub enum SeverityWord {
 #[serde(default, deny_unknown_fields)]
 pub struct LogSinkSettings {
     /// `stdout`, `"null:"` (nowhere), `file:/PATH`, `http://…`, `https://…`, `opensearch://HOST[:PORT]/INDEX`,
-    /// `loki://…`, `otlp://…`, `splunk://…`, `syslog://HOST[:PORT]`; with TLS `opensearch+https://…`
-    /// and so on; `syslog+udp://…`, `syslog:/PATH` for a Unix socket.
+    /// `loki://…`, `otlp://…`, `splunk://…`, `syslog://HOST[:PORT]`, `forward://…` (Fluentd, Fluent Bit);
+    /// with TLS `opensearch+https://…` and so on, and `forward+tls://…`; `syslog+udp://…`, `syslog:/PATH` for a
+    /// Unix socket.
     #[schemars(extend("x-default" = "required"))]
     pub to: Option<LogSink>,
     /// Which records it gets: all of these hold.
@@ -421,13 +422,13 @@ pub struct LogSinkSettings {
     /// Sources that it gets records from.
     #[schemars(schema_with = "one_or_more::<Name>", extend("x-default" = "all"))]
     pub sources: Vec<Name>,
-    /// Headers of each request.
+    /// Headers of each request; a `content-type` takes the place of ours.
     #[schemars(extend("propertyNames" = super::header_name_schema(), "maxProperties" = 32))]
     pub headers: BTreeMap<String, super::HeaderValue>,
     /// Headers whose value is the first line of a file, read again when it changes.
     #[schemars(extend("propertyNames" = super::header_name_schema(), "maxProperties" = 32))]
     pub header_files: BTreeMap<String, FilePath>,
-    /// User of HTTP basic authentication. With `password_file`.
+    /// User of HTTP basic authentication, or of the forward protocol. With `password_file`.
     #[schemars(extend("x-default" = "none"))]
     pub user: Option<Line>,
     /// File whose first line is the password.
@@ -445,10 +446,12 @@ pub struct LogSinkSettings {
     /// How bodies are compressed.
     #[schemars(extend("x-default" = "gzip; none for syslog, file and stdout"))]
     pub compress: Option<Compression>,
-    /// From the start of a request to the end of its answer.
+    /// From the start of a request to the end of its answer; of the forward protocol, to the
+    /// acknowledgement.
     #[schemars(extend("x-default" = "30s"))]
     pub timeout: Option<Period>,
-    /// Requests at a time, at most; how many there are adapts to what the sink takes.
+    /// Requests at a time, at most; how many there are adapts to what the sink takes. Of a Loki stream
+    /// or a tag of the forward protocol there is one at a time.
     #[schemars(range(min = 1, max = 64), extend("x-default" = "4"))]
     pub concurrency: Option<u32>,
     /// How records look as JSON.
@@ -466,6 +469,12 @@ pub struct LogSinkSettings {
     #[schemars(extend("propertyNames" = label_schema(), "maxProperties" = 15))]
     #[schemars(extend("x-default" = "service_name from service.name, and source"))]
     pub labels: BTreeMap<String, Line>,
+    /// Tag of the forward protocol; `{attribute}` and strftime of the record's time are filled in.
+    #[schemars(extend("x-default" = "pillion.{source}"))]
+    pub tag: Option<Line>,
+    /// File whose first line is the key that the receiver of the forward protocol shares with us.
+    #[schemars(extend("x-default" = "none"))]
+    pub shared_key_file: Option<FilePath>,
     /// Facility of syslog, 0 to 23.
     #[schemars(range(min = 0, max = 23), extend("x-default" = "16, local0"))]
     pub facility: Option<u32>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::{
     ApiAddress, FileMode, FileName, FilePath, HeaderValue, Line, Name, Passage, Period, ServerUrl,
-    Share, SignalName, Timeout,
+    Share, SignalName, Size, Timeout,
 };
 use super::{file_name_schema, label_schema, name_schema};
 
@@ -35,6 +35,8 @@ pub struct Secrets {
     pub cache: Cache,
     /// What `/ready`, and the start of the app, wait for.
     pub readiness: Readiness,
+    /// The most that a set, or a configuration source, may bring.
+    pub limits: SetLimits,
 }
 
 /// The OpenBao or Vault server.
@@ -65,6 +67,9 @@ pub struct Server {
     pub renew_at: Share,
     /// Whether leases and token are revoked when the process ends.
     pub revoke_on_exit: bool,
+    /// The most bytes of one answer, also of those that the local interface passes on.
+    #[schemars(extend("x-min" = "1KiB", "x-max" = "256MiB"))]
+    pub answer_bytes: Size,
 }
 
 impl Default for Server {
@@ -80,6 +85,7 @@ impl Default for Server {
             backoff_max: Period::from_secs(60),
             renew_at: Share::RENEW_AT,
             revoke_on_exit: false,
+            answer_bytes: Size::from_bytes(4 << 20),
         }
     }
 }
@@ -385,14 +391,30 @@ pub struct Api {
     pub listen: ApiAddress,
     /// Whether requests without a token get ours.
     pub auto_auth: bool,
-    /// The most answers that are kept.
+    /// The most answers that are kept; the oldest go first.
     #[schemars(range(min = 0, max = 100_000))]
     pub entries: u32,
+    /// The most bytes that all kept answers have together.
+    #[schemars(extend("x-min" = "0B", "x-max" = "1GiB"))]
+    pub kept_bytes: Size,
+    /// The most bytes of one request's body; a longer one is answered 413.
+    #[schemars(extend("x-min" = "1KiB", "x-max" = "256MiB"))]
+    pub body_bytes: Size,
+    /// Connections that are served at once; those that come later wait.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub connections: u32,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: ApiAddress::default(), auto_auth: true, entries: 1_000 }
+        Self {
+            listen: ApiAddress::default(),
+            auto_auth: true,
+            entries: 1_000,
+            kept_bytes: Size::from_bytes(16 << 20),
+            body_bytes: Size::from_bytes(1 << 20),
+            connections: 64,
+        }
     }
 }
 
@@ -430,5 +452,25 @@ pub struct Readiness {
 impl Default for Readiness {
     fn default() -> Self {
         Self { wait: true, max_stale: Timeout::Off }
+    }
+}
+
+/// The most that a set, or a configuration source, may bring. What is more is refused, and what was
+/// delivered stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SetLimits {
+    /// Files of one set, and of one configuration source.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub files: u32,
+    /// Bytes of one set, and of one configuration source, all files together. They are in memory
+    /// while a change is under way.
+    #[schemars(extend("x-min" = "1KiB", "x-max" = "1GiB"))]
+    pub bytes: Size,
+}
+
+impl Default for SetLimits {
+    fn default() -> Self {
+        Self { files: 1_024, bytes: Size::from_bytes(16 << 20) }
     }
 }

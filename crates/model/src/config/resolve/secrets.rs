@@ -14,7 +14,8 @@ use crate::config::nearest;
 use crate::config::raw::secrets as raw;
 use crate::config::text::Fault;
 use crate::secrets::{
-    Api, Cache, ConfigOrigin, ConfigSource, Environment, Readiness, SecretSource, Secrets, Server,
+    Api, Cache, ConfigOrigin, ConfigSource, Environment, Limits, Readiness, SecretSource, Secrets,
+    Server,
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -53,10 +54,14 @@ pub(super) fn secrets(raw: &raw::Secrets, problems: &mut Problems<'_>) -> Option
         api: raw.api.listen.get().map(|address| Api {
             address: address.clone(),
             auto_auth: raw.api.auto_auth,
-            entries: usize::try_from(raw.api.entries).unwrap_or(usize::MAX),
+            entries: number(raw.api.entries),
+            kept_bytes: raw.api.kept_bytes.bytes(),
+            body_bytes: raw.api.body_bytes.bytes(),
+            connections: number(raw.api.connections),
         }),
         cache: cache(&raw.cache, &path.key("cache"), problems),
         readiness: Readiness { wait: raw.readiness.wait, max_stale: raw.readiness.max_stale.get() },
+        limits: Limits { files: number(raw.limits.files), bytes: raw.limits.bytes.bytes() },
     })
 }
 
@@ -139,6 +144,7 @@ fn server(raw: &raw::Server, path: &KeyPath, problems: &mut Problems<'_>) -> Opt
         backoff: (raw.backoff.get(), raw.backoff_max.get()),
         renew_at: raw.renew_at.ratio(),
         revoke_on_exit: raw.revoke_on_exit,
+        answer_bytes: raw.answer_bytes.bytes(),
     })
 }
 
@@ -265,6 +271,10 @@ fn cache(raw: &raw::Cache, path: &KeyPath, problems: &mut Problems<'_>) -> Optio
         (None, Some(_)) => without_effect(&[("key_file", true)], "file", path, problems),
     }
     None
+}
+
+fn number(raw: u32) -> usize {
+    usize::try_from(raw).unwrap_or(usize::MAX)
 }
 
 fn file(raw: &Option<raw::FilePath>) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! The section `logs`: what it means, and what is wrong with it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Overrides, parse, read};
@@ -79,6 +80,27 @@ logs:
 }
 
 #[test]
+fn a_forward_sink_has_what_its_address_and_keys_say() {
+    let text = "logs:\n  sources: {a: {files: /a}}\n  sinks:\n    \
+                plain: {to: 'forward://h'}\n    \
+                secure: {to: 'forward+tls://h:1', ca: /ca, tag: 'shop.{severity}', user: u,\n      \
+                password_file: /p, shared_key_file: /k, compress: none, concurrency: 2}";
+    let logs = logs(text);
+    let [plain, secure] = logs.sinks.as_slice() else { panic!("{:?}", logs.sinks) };
+    let Output::Forward(output) = &plain.output else { panic!("{:?}", plain.output) };
+    assert_eq!((&*output.address, &*output.tag), ("h:24224", "pillion.{source}"));
+    assert_eq!((&output.tls, &output.login), (&None, &None));
+    assert_eq!(output.compress, Compression::Gzip);
+    let Output::Forward(output) = &secure.output else { panic!("{:?}", secure.output) };
+    assert_eq!((&*output.address, &*output.tag), ("h:1", "shop.{severity}"));
+    assert_eq!(output.tls.as_ref().unwrap().ca.as_deref(), Some(Path::new("/ca")));
+    let user = ("u".to_owned(), "/p".into());
+    let login = ForwardLogin { shared_key: "/k".into(), user: Some(user) };
+    assert_eq!(output.login.as_ref(), Some(&login));
+    assert_eq!((output.compress, output.concurrency), (Compression::None, 2));
+}
+
+#[test]
 fn what_does_not_fit_is_said_with_its_place() {
     let sink = "sinks: {s: {to: stdout}}";
     for (text, message) in [
@@ -109,6 +131,23 @@ fn what_does_not_fit_is_said_with_its_place() {
         (
             "sources: {a: {files: /a}}\n  sinks: {s: {to: stdout, tenant: t}}",
             "logs.sinks.s.tenant: has no effect without loki",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: stdout, tag: t}}",
+            "logs.sinks.s.tag: has no effect without forward",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'forward://h', ca: /ca}}",
+            "logs.sinks.s.ca: has no effect without TLS; write forward+tls://",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'forward://h', headers: {a: b}}}",
+            "logs.sinks.s.headers: has no effect without a sink that speaks HTTP",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  \
+             sinks: {s: {to: 'forward://h', user: u, password_file: /p}}",
+            "logs.sinks.s.user: has no effect without shared_key_file",
         ),
         (
             "sources: {a: {files: /a}}\n  sinks: {s: {to: stdout, sources: [b]}}",

@@ -121,3 +121,44 @@ fn what_does_not_fit_is_said_with_its_place() {
         assert_eq!(all.len(), 1, "{text}: {all:#?}");
     }
 }
+
+#[test]
+fn limits_have_keys_defaults_and_bounds() {
+    let read = |text: &str| {
+        let base = "secrets:\n  server: {url: 'http://b', auth: {file: /t}ANSWER}\n  api: {listen: unix:/sAPI}\n";
+        let [answer, api, limits] = text.split('|').collect::<Vec<_>>().try_into().unwrap();
+        let base = base.replace("ANSWER", answer).replace("API", api);
+        parse("p.yaml", &format!("{base}  limits: {{{limits}}}\n"), &Overrides::default())
+    };
+    let found = |text: &str| {
+        let secrets = read(text).unwrap().roles.secrets.unwrap();
+        let api = secrets.api.as_ref().unwrap();
+        let answer = secrets.server.as_ref().unwrap().answer_bytes;
+        (answer, api.entries, api.kept_bytes, api.body_bytes, api.connections, secrets.limits)
+    };
+    let limits = |files, bytes| Limits { files, bytes };
+    assert_eq!(found("||"), (4 << 20, 1000, 16 << 20, 1 << 20, 64, limits(1024, 16 << 20)));
+    let least = ", answer_bytes: 1KiB|, entries: 0, kept_bytes: 0B, body_bytes: 1KiB, connections: 1|files: 1, bytes: 1KiB";
+    assert_eq!(found(least), (1024, 0, 0, 1024, 1, limits(1, 1024)));
+    let most = ", answer_bytes: 256MiB|, entries: 100000, kept_bytes: 1GiB, body_bytes: 256MiB, connections: 10000|files: 16384, bytes: 1GiB";
+    let (large, huge) = (256 << 20, 1 << 30);
+    assert_eq!(found(most), (large, 100_000, huge, large, 10_000, limits(16_384, huge)));
+    for (text, key) in [
+        (", answer_bytes: 1023B||", "server.answer_bytes"),
+        (", answer_bytes: 257MiB||", "server.answer_bytes"),
+        ("|, entries: 100001|", "api.entries"),
+        ("|, kept_bytes: 1025MiB|", "api.kept_bytes"),
+        ("|, body_bytes: 1023B|", "api.body_bytes"),
+        ("|, body_bytes: 257MiB|", "api.body_bytes"),
+        ("|, connections: 0|", "api.connections"),
+        ("|, connections: 10001|", "api.connections"),
+        ("||files: 0", "limits.files"),
+        ("||files: 16385", "limits.files"),
+        ("||bytes: 1023B", "limits.bytes"),
+        ("||bytes: 1025MiB", "limits.bytes"),
+    ] {
+        let problems = read(text).unwrap_err();
+        let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(all.len() == 1 && all[0].contains(&format!("secrets.{key}")), "{text}: {all:#?}");
+    }
+}

@@ -99,6 +99,10 @@ pub enum SinkKind {
     SyslogUdp(String),
     /// Syslog over a Unix datagram socket.
     SyslogUnix(PathBuf),
+    /// Fluentd's forward protocol: `HOST:PORT`.
+    Forward(String),
+    /// The same over TLS.
+    ForwardTls(String),
 }
 
 impl fmt::Display for LogSink {
@@ -154,6 +158,8 @@ fn remote_sink(scheme: &str, rest: &str) -> Option<Result<SinkKind, Fault>> {
         ("https", "", _) => authority(host, 443).map(|_| SinkKind::Http(format!("https://{rest}"))),
         ("syslog", "" | "tcp", _) => authority(host, 514).map(SinkKind::SyslogTcp),
         ("syslog", "udp", _) => authority(host, 514).map(SinkKind::SyslogUdp),
+        ("forward", "", _) => authority(host, 24224).map(SinkKind::Forward),
+        ("forward", "tls", _) => authority(host, 24224).map(SinkKind::ForwardTls),
         (_, _, "") => return None,
         ("opensearch" | "elasticsearch", ..) => {
             let index = (!path.is_empty()).then(|| path.trim_end_matches('/').to_owned());
@@ -176,7 +182,8 @@ fn with_path(base: String, path: &str) -> String {
 fn not_a_sink(text: &str) -> Fault {
     Fault::new(format!("{text:?} is not a log sink")).hint(
         "write stdout, \"null:\", file:/PATH, http://…, https://…, opensearch://HOST[:PORT]/INDEX, \
-         loki://HOST[:PORT], otlp://…, splunk://…, syslog://…, or, with TLS, as loki+https://…",
+         loki://HOST[:PORT], otlp://…, splunk://…, syslog://…, forward://…, or, with TLS, as \
+         loki+https://… and forward+tls://…",
     )
 }
 

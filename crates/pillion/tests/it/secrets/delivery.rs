@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use pillion_testkit::{Signal, eventually};
+use pillion_testkit::{ClosedPort, Signal, eventually};
 use serde_json::{Value, json};
 
 use super::bed::Bed;
-use crate::pillion;
+use crate::{assert_promtool_takes, pillion};
 
 #[test]
 fn the_app_starts_with_its_secrets_and_none_is_ever_shown() {
@@ -48,6 +48,34 @@ fn the_app_starts_with_its_secrets_and_none_is_ever_shown() {
     for text in shown.iter().chain([&ended.stdout, &ended.stderr]) {
         assert!(!text.contains("s3cr3t") && !text.contains(bed.bao.root_token()), "{text}");
     }
+}
+
+#[test]
+fn the_metrics_of_all_roles_together_are_openmetrics_that_others_accept() {
+    let bed = Bed::new();
+    bed.bao.put_secret("db", &json!({"password": "s3cr3t"}));
+    let refusing = ClosedPort::new();
+    let config = format!(
+        "secrets:\n  {}\n  secrets: {{db: {{path: secret/db}}}}\n  sets: {{files: {{directory: {}, \
+         files: {{pw: {{secret: db, key: password}}}}}}}}\nlogs:\n  state: {}\n  \
+         sources: {{app: {{app: both}}}}\n  sinks:\n    none: {{to: 'null:', batch: {{wait: 10ms}}}}\n    \
+         away: {{to: 'forward://{}', batch: {{wait: 10ms}}}}\n",
+        bed.server(),
+        bed.path("to").display(),
+        bed.path("state").display(),
+        refusing.address(),
+    );
+    let app = ["sh", "-c", "echo hello; sleep 1000"];
+    let pillion = pillion().arg("--inbound").arg("off").config(config).app(app).start_ready();
+    pillion.wait_for_metric("pillion_logs_delivered_total{sink=\"none\"}", 1.0);
+    eventually("the other sink is tried again", || {
+        pillion.metric("pillion_logs_retries_total{sink=\"away\",cause=\"connect\"}") >= 1.0
+    });
+    let page = pillion.admin.get("/metrics").1;
+    for name in ["pillion_logs_", "pillion_secrets_", "pillion_connections"] {
+        assert!(page.lines().any(|line| line.starts_with(name)), "{name} in {page}");
+    }
+    assert_promtool_takes(&pillion, &page);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use pillion_testkit::{Peer, Signal, eventually};
+use pillion_testkit::{Peer, Signal, eventually, peak_memory_kib, resident_memory_kib};
 use serde_json::json;
 
 use super::bed::Bed;
@@ -92,4 +92,16 @@ fn a_change_is_delivered_and_one_that_the_app_refuses_is_taken_back() {
     peer.end(Signal::SIGTERM);
     assert_eq!(peer.ended().unwrap().code(), Some(0), "it ends in order");
     assert_eq!(bed.read("to/pw"), "three", "files stay");
+}
+
+#[test]
+fn code_that_nobody_needs_at_rest_leaves_memory_after_each_delivery() {
+    let bed = Bed::new();
+    let peer = Peer::spawn(sync(&bed, &["--secret", "secret/db#password=pw", "--interval", "2s"]));
+    let pid = peer.pid();
+    for value in ["one", "two"] {
+        bed.bao.put_secret("db", &json!({"password": value}));
+        eventually(("delivered", value), || bed.read("to/pw") == value);
+        eventually("half of the memory", || resident_memory_kib(pid) * 2 < peak_memory_kib(pid));
+    }
 }

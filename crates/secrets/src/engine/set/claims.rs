@@ -140,6 +140,13 @@ impl Claims {
         });
     }
 
+    /// The app does not use what was tried. It may have it in what it prints.
+    pub(super) fn refused(&mut self) {
+        if let Some(tried) = &mut self.tried {
+            tried.taken = Taken::default();
+        }
+    }
+
     /// The app may be using what was tried, beside what it used before.
     pub(super) fn add(&mut self) {
         if let Some(entry) = self.tried.take() {

@@ -8,6 +8,7 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use pillion_client::{Client, Options};
+use pillion_model::secrets::Limits;
 use pillion_runtime::board::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -15,16 +16,20 @@ use serde_json::json;
 
 use crate::location::LocationError;
 use crate::sources::SourceError;
-use crate::store::{BYTES, FILES, FileName};
+use crate::store::FileName;
 
-/// The longest message: everything in Base64, and what is around it.
-const LINE: usize = 2 * BYTES;
+/// What is around a key and its value, and the longest key, in Base64.
+const PAIR: usize = 4 << 10;
 
 /// One store, and the prefix of interest.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gateway {
     client: Client,
     prefix: String,
+    /// The most keys.
+    files: usize,
+    /// The most bytes of an answer, and of a line of a watch.
+    text: usize,
 }
 
 /// One key, put or deleted.
@@ -113,15 +118,22 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
 }
 
 impl Gateway {
-    pub(super) fn new(url: &str, options: &Options, prefix: &str) -> Result<Self, SourceError> {
+    pub(super) fn new(
+        url: &str,
+        options: &Options,
+        prefix: &str,
+        limits: Limits,
+    ) -> Result<Self, SourceError> {
         let target = url.parse().map_err(LocationError::from)?;
-        let client = Client::new(target, options).map_err(LocationError::from)?;
-        Ok(Self { client, prefix: prefix.to_owned() })
+        let text = 2 * limits.bytes + PAIR * (limits.files + 1);
+        let options = Options { body_limit: text, ..options.clone() };
+        let client = Client::new(target, &options).map_err(LocationError::from)?;
+        Ok(Self { client, prefix: prefix.to_owned(), files: limits.files, text })
     }
 
     /// All keys, and the revision that they are of.
     pub(super) async fn read(&self) -> Result<(i64, Vec<Change>), SourceError> {
-        let limit = FILES + 1;
+        let limit = self.files + 1;
         let range = self.range(&[("limit", json!(limit))]).await?;
         let pairs = range.kvs.into_iter().map(|pair| self.change(&pair, false));
         Ok((range.header.revision, pairs.collect::<Result<_, _>>()?))
@@ -148,8 +160,7 @@ impl Gateway {
         let body = json!({ "create_request": create });
         let answer = self.client.stream(request("/v3/watch", &body)).await?;
         let body = accepted(self.url("/v3/watch"), answer)?.into_body();
-        let reader = Self { client: self.client.clone(), prefix: self.prefix.clone() };
-        Ok(Watch { gateway: reader, body, kept: BytesMut::new(), searched: 0 })
+        Ok(Watch { gateway: self.clone(), body, kept: BytesMut::new(), searched: 0 })
     }
 
     async fn range(&self, more: &[(&str, serde_json::Value)]) -> Result<Range, SourceError> {
@@ -245,8 +256,10 @@ impl Watch {
                 return self.news(self.gateway.parse("/v3/watch", &line)?);
             }
             self.searched = self.kept.len();
-            if self.kept.len() > LINE {
-                return Err(self.wrong("a message that is too long"));
+            if self.kept.len() > self.gateway.text {
+                return Err(self.wrong(
+                    "a message that is too long; raise secrets.limits.bytes, or have less",
+                ));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {

@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 use super::*;
 
+const LIMITS: Limits = Limits { files: 10, bytes: 1024 };
+
 /// A server that reads as etcd does, and whose watches do as they are told.
 struct Fake {
     origin: Origin,
@@ -44,7 +46,7 @@ impl Fake {
 
     fn source(&self, silence: Duration) -> EtcdSource {
         let url = format!("http://{}", self.origin.address());
-        let mut source = EtcdSource::new(&url, &Options::default(), "app/").unwrap();
+        let mut source = EtcdSource::new(&url, &Options::default(), "app/", LIMITS).unwrap();
         source.silence = silence;
         source
     }
@@ -128,7 +130,7 @@ async fn answers_that_are_not_those_of_etcd_are_errors_that_quote_nothing() {
     {
         let origin = Origin::saying(answer);
         let url = format!("http://{}", origin.address());
-        let mut source = EtcdSource::new(&url, &Options::default(), "app/").unwrap();
+        let mut source = EtcdSource::new(&url, &Options::default(), "app/", LIMITS).unwrap();
         let proof = Proof(watch::Sender::new(None));
         let error = next(&mut source, &proof).await.unwrap_err().to_string();
         assert!(error.contains("answered something else") && !error.contains("hunter2"), "{error}");

@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::functions::{self, Call};
 use super::parser::Parsed;
@@ -139,7 +138,7 @@ impl<'a> Machine<'a> {
     }
 
     fn range(&mut self, branch: &Branch, dot: &Value) -> Result<Flow, Fault> {
-        let over = self.commands(&branch.pipeline, dot)?.opened();
+        let over = self.commands(&branch.pipeline, dot)?;
         let items: Vec<(Value, Value)> = match &over {
             Value::Nil => Vec::new(),
             Value::List(items) => (0..).map(Value::Int).zip(items.iter().cloned()).collect(),
@@ -312,9 +311,9 @@ pub(super) fn order(left: &Value, right: &Value) -> Result<Ordering, Fault> {
     match (left, right) {
         (Value::Int(left), Value::Int(right)) => Ok(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => left.partial_cmp(right).ok_or_else(unfit),
-        (Value::Text(left), Value::Text(right)) => {
-            Ok(Arc::as_ref(left).as_str().cmp(right.as_str()))
-        }
-        _ => Err(unfit()),
+        _ => match (left.letters(), right.letters()) {
+            (Some(left), Some(right)) => Ok(left.cmp(right)),
+            _ => Err(unfit()),
+        },
     }
 }

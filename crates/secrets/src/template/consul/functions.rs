@@ -183,7 +183,7 @@ impl Call<'_> {
     }
 
     fn items(&self, at: usize) -> Result<Vec<Value>, Fault> {
-        match self.value(at).opened() {
+        match self.value(at) {
             Value::List(items) => Ok(items.to_vec()),
             _ => Err(self.unfit(at, "a list")),
         }

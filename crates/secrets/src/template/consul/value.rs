@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::fetched::{Datum, Json};
 use crate::template::fault::Fault;
 use crate::template::output::Output;
 
@@ -16,6 +17,8 @@ pub(super) enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
+    /// A number of a secret, as the server wrote it. To Go it is of the kind of texts.
+    Number(Arc<Zeroizing<String>>),
     Text(Arc<Zeroizing<String>>),
     List(Arc<[Value]>),
     Map(Arc<BTreeMap<String, Value>>),
@@ -41,6 +44,7 @@ impl Value {
             Self::Bool(_) => "a truth value",
             Self::Int(_) => "an integer",
             Self::Float(_) => "a fraction",
+            Self::Number(_) => "a number of a secret (make it a text with printf \"%s\")",
             Self::Text(_) => "a text",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
@@ -54,26 +58,34 @@ impl Value {
             Self::Bool(value) => *value,
             Self::Int(number) => *number != 0,
             Self::Float(number) => *number != 0.0,
+            Self::Number(_) => true,
             Self::Text(text) => !text.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Map(entries) => !entries.is_empty(),
         }
     }
 
-    /// A text that holds a JSON list or object becomes one: data of secrets that is nested comes as
-    /// its JSON text. Anything else stays what it is.
-    pub(super) fn opened(&self) -> Self {
+    /// A value of a secret.
+    pub(super) fn of(datum: &Datum) -> Self {
+        from_json(datum.json(), |number| Self::Number(Arc::new(number)))
+    }
+
+    /// The letters of what Go takes as a text.
+    pub(super) fn letters(&self) -> Option<&str> {
         match self {
-            Self::Text(text) if text.trim_start().starts_with(['{', '[']) => {
-                parse_json(text).unwrap_or_else(|_| self.clone())
-            }
-            other => other.clone(),
+            Self::Number(text) | Self::Text(text) => Some(text),
+            Self::Nil
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Float(_)
+            | Self::List(_)
+            | Self::Map(_) => None,
         }
     }
 
     /// The value of a key; [`Self::Nil`] where the map has none.
     pub(super) fn field(&self, name: &str) -> Result<Self, Fault> {
-        match self.opened() {
+        match self {
             Self::Map(entries) => Ok(entries.get(name).cloned().unwrap_or(Self::Nil)),
             Self::Nil => Ok(Self::Nil),
             other => Err(Fault::new(format!(".{name} is asked of {}, not of a map", other.kind()))),
@@ -87,7 +99,7 @@ impl Value {
             Self::Bool(value) => out.push(if *value { "true" } else { "false" }),
             Self::Int(number) => out.push(&number.to_string()),
             Self::Float(number) => out.push(&float(*number, None)),
-            Self::Text(text) => out.push(text),
+            Self::Number(text) | Self::Text(text) => out.push(text),
             Self::List(items) => {
                 out.push("[")?;
                 for (at, item) in items.iter().enumerate() {
@@ -156,21 +168,19 @@ pub(super) fn float(number: f64, precision: Option<usize>) -> String {
 /// # Errors
 /// It is not JSON. The message names the place, not the text.
 pub(super) fn parse_json(text: &str) -> Result<Value, Fault> {
-    let parsed: serde_json::Value = serde_json::from_str(text)
-        .map_err(|e| Fault::new(format!("not JSON at line {}, column {}", e.line(), e.column())))?;
-    Ok(from_json(parsed))
+    let json = Json::parse(text).map_err(Fault::new)?;
+    Ok(from_json(json, |number| Value::Float(number.parse().unwrap_or(0.0))))
 }
 
-fn from_json(json: serde_json::Value) -> Value {
-    use serde_json::Value as Json;
+fn from_json(json: Json, number: fn(Zeroizing<String>) -> Value) -> Value {
     match json {
         Json::Null => Value::Nil,
         Json::Bool(value) => Value::Bool(value),
-        Json::Number(number) => Value::Float(number.as_f64().unwrap_or(0.0)),
-        Json::String(text) => Value::text(text),
-        Json::Array(items) => Value::list(items.into_iter().map(from_json)),
+        Json::Number(text) => number(text),
+        Json::Text(text) => Value::Text(Arc::new(text)),
+        Json::List(items) => Value::list(items.into_iter().map(|item| from_json(item, number))),
         Json::Object(entries) => {
-            Value::map(entries.into_iter().map(|(key, value)| (key, from_json(value))))
+            Value::map(entries.into_iter().map(|(key, value)| (key, from_json(value, number))))
         }
     }
 }

@@ -7,7 +7,7 @@ use pillion_secrets::sources::{Source, SourceError};
 use pillion_testkit::Etcd;
 use serde_json::{Value, json};
 
-use super::{is_silent, next, seen, source, texts, until};
+use super::{LIMITS, is_silent, next, seen, source, texts, until};
 
 fn at(etcd: &Etcd, prefix: &str) -> Source {
     source(&ConfigOrigin::Etcd {
@@ -104,4 +104,27 @@ async fn a_key_that_cannot_be_a_file_is_an_error_until_it_is_gone() {
         put(&etcd, "app/a", key);
         until(&mut source, &seen(&[("a", key)])).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_below_a_prefix_is_bounded_and_given_again_when_it_fits() {
+    let etcd = Etcd::start();
+    for number in 0..LIMITS.files {
+        put(&etcd, &format!("/app/{number}"), "x");
+    }
+    let mut source = at(&etcd, "/app/");
+    assert_eq!(next(&mut source).await.unwrap().files.len(), LIMITS.files);
+    put(&etcd, "/app/more", "x");
+    let error = next(&mut source).await.unwrap_err().to_string();
+    assert!(error.starts_with("9 files are more than secrets.limits.files"), "{error}");
+    delete(&etcd, "/app/0");
+    put(&etcd, "/app/more", &"x".repeat(LIMITS.bytes - LIMITS.files + 2));
+    let error = next(&mut source).await.unwrap_err().to_string();
+    assert!(error.starts_with("65 bytes are more than secrets.limits.bytes"), "{error}");
+    put(&etcd, "/app/more", &"x".repeat(LIMITS.bytes - LIMITS.files + 1));
+    let mut given = next(&mut source).await;
+    while let Err(SourceError::Unfit(_)) = given {
+        given = next(&mut source).await;
+    }
+    assert_eq!(given.unwrap().files.len(), LIMITS.files);
 }

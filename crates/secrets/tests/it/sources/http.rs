@@ -9,7 +9,7 @@ use pillion_secrets::sources::{Source, SourceError};
 use pillion_testkit::{Origin, eventually};
 use tempfile::TempDir;
 
-use super::{next, seen, source, texts};
+use super::{LIMITS, next, seen, source, texts};
 
 /// A server that gives these answers, each a head without its end and a body, and then the last one.
 fn server(answers: &'static [(&'static str, &'static str)]) -> Origin {
@@ -126,7 +126,22 @@ async fn urls_that_cannot_be_asked_are_refused_at_once() {
             token: None,
             interval: Duration::from_secs(1),
         };
-        let error = Source::new(&origin, Box::new(|| 0.0)).unwrap_err();
+        let error = Source::new(&origin, LIMITS, Box::new(|| 0.0)).unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_file_is_bounded() {
+    const FITS: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const LONGER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef+";
+    assert_eq!((FITS.len(), LONGER.len()), (LIMITS.bytes, LIMITS.bytes + 1));
+    let server = server(&[("200 OK", FITS), ("200 OK", LONGER)]);
+    let mut source = source(&at(&server, "/a"));
+    assert!(next(&mut source).await.is_ok());
+    let error = next(&mut source).await.unwrap_err().to_string();
+    assert!(
+        error.ends_with("is larger than 64 bytes; raise secrets.limits.bytes, or have less"),
+        "{error}"
+    );
 }

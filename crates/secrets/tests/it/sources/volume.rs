@@ -3,11 +3,10 @@
 use std::fs;
 
 use pillion_secrets::sources::SourceError;
-use pillion_secrets::store::FILES;
 use pillion_testkit::Volume;
 use tempfile::TempDir;
 
-use super::{folder, is_silent, next, seen, texts, until};
+use super::{LIMITS, folder, is_silent, next, seen, texts, until};
 
 #[tokio::test]
 async fn a_volume_is_followed_through_everything_a_kubelet_does_to_it() {
@@ -107,13 +106,20 @@ async fn a_path_that_is_not_there_is_an_error_and_given_when_it_comes() {
 #[tokio::test]
 async fn a_folder_with_too_many_files_is_refused() {
     let dir = TempDir::new().unwrap();
-    for number in 0..FILES {
+    for number in 0..LIMITS.files {
         fs::write(dir.path().join(number.to_string()), "").unwrap();
     }
-    assert_eq!(next(&mut folder(dir.path())).await.unwrap().files.len(), FILES);
+    assert_eq!(next(&mut folder(dir.path())).await.unwrap().files.len(), LIMITS.files);
     fs::write(dir.path().join("one more"), "").unwrap();
     let error = next(&mut folder(dir.path())).await.unwrap_err();
     assert!(matches!(error, SourceError::Unfit(_)), "{error}");
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("a"), [0; 40]).unwrap();
+    fs::write(dir.path().join("b"), [0; 24]).unwrap();
+    next(&mut folder(dir.path())).await.unwrap();
+    fs::write(dir.path().join("b"), [0; 25]).unwrap();
+    let error = next(&mut folder(dir.path())).await.unwrap_err().to_string();
+    assert!(error.starts_with("65 bytes are more than secrets.limits.bytes"), "{error}");
     let pipe = TempDir::new().unwrap();
     nix::unistd::mkfifo(&pipe.path().join("p"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = next(&mut folder(pipe.path())).await.unwrap_err().to_string();

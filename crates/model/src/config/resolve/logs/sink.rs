@@ -1,5 +1,7 @@
 //! One sink: what its address means, and which keys fit to it.
 
+mod forward;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::logs::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONCURRENCY: u32 = 4;
 const INDEX: &str = "pillion-%Y.%m.%d";
+const TAG: &str = "pillion.{source}";
 /// local0.
 const FACILITY: u32 = 16;
 
@@ -93,11 +96,18 @@ fn keys_fit(
     path: &KeyPath,
     problems: &mut Problems<'_>,
 ) {
-    use SinkKind::{Http, Loki, OpenSearch, Otlp, Splunk, SyslogTcp, SyslogUdp, SyslogUnix};
-    if !matches!(kind, Http(_) | OpenSearch(..) | Loki(_) | Otlp(_) | Splunk(_)) {
-        let of_http = [
-            ("headers", !raw.headers.is_empty()),
-            ("header_files", !raw.header_files.is_empty()),
+    use SinkKind::{Forward, ForwardTls, Http, Loki, OpenSearch, Otlp, Splunk};
+    use SinkKind::{SyslogTcp, SyslogUdp, SyslogUnix};
+    let is_http = matches!(kind, Http(_) | OpenSearch(..) | Loki(_) | Otlp(_) | Splunk(_));
+    let is_forward = matches!(kind, Forward(_) | ForwardTls(_));
+    let is_syslog = matches!(kind, SyslogTcp(_) | SyslogUdp(_) | SyslogUnix(_));
+    if !is_http {
+        let of_http =
+            [("headers", !raw.headers.is_empty()), ("header_files", !raw.header_files.is_empty())];
+        without_effect(&of_http, "a sink that speaks HTTP", path, problems);
+    }
+    if !is_http && !is_forward {
+        let of_both = [
             ("user", raw.user.is_some()),
             ("password_file", raw.password_file.is_some()),
             ("ca", raw.ca.is_some()),
@@ -107,7 +117,12 @@ fn keys_fit(
             ("timeout", raw.timeout.is_some()),
             ("concurrency", raw.concurrency.is_some()),
         ];
-        without_effect(&of_http, "a sink that speaks HTTP", path, problems);
+        without_effect(&of_both, "a sink that speaks HTTP or forward", path, problems);
+    }
+    if !is_forward {
+        let of_forward =
+            [("tag", raw.tag.is_some()), ("shared_key_file", raw.shared_key_file.is_some())];
+        without_effect(&of_forward, "forward", path, problems);
     }
     if !matches!(kind, OpenSearch(..)) {
         without_effect(&[("index", raw.index.is_some())], "opensearch", path, problems);
@@ -116,11 +131,10 @@ fn keys_fit(
         let of_loki = [("tenant", raw.tenant.is_some()), ("labels", !raw.labels.is_empty())];
         without_effect(&of_loki, "loki", path, problems);
     }
-    if !matches!(kind, SyslogTcp(_) | SyslogUdp(_) | SyslogUnix(_)) {
+    if !is_syslog {
         without_effect(&[("facility", raw.facility.is_some())], "syslog", path, problems);
     }
-    let no_json = matches!(kind, Loki(_) | Otlp(_) | SyslogTcp(_) | SyslogUdp(_) | SyslogUnix(_));
-    if no_json {
+    if is_forward || is_syslog || matches!(kind, Loki(_) | Otlp(_)) {
         without_effect(&[("schema", raw.schema.is_some())], "JSON documents", path, problems);
     }
 }
@@ -162,6 +176,8 @@ fn output(
             Output::Syslog(syslog(SyslogTransport::Udp(Arc::from(at.as_str()))))
         }
         SinkKind::SyslogUnix(path) => Output::Syslog(syslog(SyslogTransport::Unix(path.clone()))),
+        SinkKind::Forward(at) => Output::Forward(forward::plain(raw, at, path, problems)),
+        SinkKind::ForwardTls(at) => Output::Forward(forward::encrypted(raw, at, path, problems)),
     }
 }
 
@@ -179,20 +195,27 @@ fn http(
     path: &KeyPath,
     problems: &mut Problems<'_>,
 ) -> HttpOutput {
-    let file = |file: &Option<raw::FilePath>| file.as_ref().map(|path| path.as_path().to_owned());
     HttpOutput {
         url: Arc::from(url),
         headers: headers(raw, path, problems),
         ca: file(&raw.ca),
         identity: identity((file(&raw.certificate), file(&raw.key)), path, problems),
-        compress: match raw.compress {
-            Some(raw::Compression::None) => Compression::None,
-            Some(raw::Compression::Zstd) => Compression::Zstd,
-            Some(raw::Compression::Gzip) | None => Compression::Gzip,
-        },
+        compress: compression(raw),
         timeout: raw.timeout.map_or(TIMEOUT, raw::Period::get),
         concurrency: usize::try_from(raw.concurrency.unwrap_or(CONCURRENCY)).unwrap_or(1),
         schema: schema(raw),
+    }
+}
+
+fn file(file: &Option<raw::FilePath>) -> Option<PathBuf> {
+    file.as_ref().map(|path| path.as_path().to_owned())
+}
+
+fn compression(raw: &raw::LogSinkSettings) -> Compression {
+    match raw.compress {
+        Some(raw::Compression::None) => Compression::None,
+        Some(raw::Compression::Zstd) => Compression::Zstd,
+        Some(raw::Compression::Gzip) | None => Compression::Gzip,
     }
 }
 
@@ -215,16 +238,26 @@ fn headers(
     headers.extend(
         files.map(|(name, path)| (name.clone(), Credential::File(path.as_path().to_owned()))),
     );
-    match (&raw.user, &raw.password_file) {
-        (Some(user), Some(file)) => headers.push((
-            "authorization".to_owned(),
-            Credential::Basic(user.to_string(), file.as_path().to_owned()),
-        )),
+    headers.extend(
+        user(raw, path, problems)
+            .map(|(name, file)| ("authorization".to_owned(), Credential::Basic(name, file))),
+    );
+    headers
+}
+
+/// A user, and the file with the password.
+fn user(
+    raw: &raw::LogSinkSettings,
+    path: &KeyPath,
+    problems: &mut Problems<'_>,
+) -> Option<(String, PathBuf)> {
+    match (&raw.user, file(&raw.password_file)) {
+        (Some(user), Some(file)) => return Some((user.to_string(), file)),
         (None, None) => {}
         (Some(_), None) => without_effect(&[("user", true)], "password_file", path, problems),
         (None, Some(_)) => without_effect(&[("password_file", true)], "user", path, problems),
     }
-    headers
+    None
 }
 
 fn identity(

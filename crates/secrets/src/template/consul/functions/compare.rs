@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("not", 1, 1, |call| Ok(Value::Bool(!call.value(0).is_true()))),
     function("len", 1, 1, |call| {
         let length = match call.value(0) {
-            Value::Text(text) => text.len(),
+            Value::Number(text) | Value::Text(text) => text.len(),
             Value::List(items) => items.len(),
             Value::Map(entries) => entries.len(),
             Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
@@ -56,7 +56,7 @@ fn ordered(call: &Call<'_>, is: fn(Ordering) -> bool) -> Result<Value, Fault> {
 fn index(call: &Call<'_>) -> Result<Value, Fault> {
     let mut value = call.value(0).clone();
     for (at, key) in call.arguments.iter().enumerate().skip(1) {
-        value = match (value.opened(), key) {
+        value = match (value, key) {
             (Value::Map(entries), Value::Text(key)) => {
                 entries.get(key.as_str()).cloned().unwrap_or(Value::Nil)
             }
@@ -81,7 +81,7 @@ fn slice(call: &Call<'_>) -> Result<Value, Fault> {
     let from = if call.arguments.len() > 1 { call.count(1)? } else { 0 };
     let to = if call.arguments.len() > 2 { Some(call.count(2)?) } else { None };
     match call.value(0) {
-        Value::Text(text) => {
+        Value::Number(text) | Value::Text(text) => {
             let part = text.get(from..to.unwrap_or(text.len())).ok_or_else(outside)?;
             Ok(Value::text(part))
         }

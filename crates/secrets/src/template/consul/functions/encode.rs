@@ -4,7 +4,8 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 
-use super::{Call, Fault, Function, Value, function};
+use super::format::printed;
+use super::{ANY, Call, Fault, Function, Value, function};
 use crate::template::output::Output;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -21,11 +22,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let key = hmac::Key::new(hmac::HMAC_SHA256, call.text(1)?.as_bytes());
         Ok(Value::text(hex(hmac::sign(&key, call.text(0)?.as_bytes()).as_ref())))
     }),
-    function("html", 1, 1, |call| escaped(call.text(0)?, html)),
-    function("js", 1, 1, |call| escaped(call.text(0)?, js)),
-    function("urlquery", 1, 1, |call| {
+    function("html", 1, ANY, |call| escaped(&printed(call)?.into_text(), html)),
+    function("js", 1, ANY, |call| escaped(&printed(call)?.into_text(), js)),
+    function("urlquery", 1, ANY, |call| {
         let mut out = Output::default();
-        for byte in call.text(0)?.bytes() {
+        for byte in printed(call)?.into_text().bytes() {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                     out.push(char::from(byte).encode_utf8(&mut [0; 4]))?;

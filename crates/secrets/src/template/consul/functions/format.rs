@@ -10,17 +10,7 @@ use crate::template::output::Output;
 const MAX_WIDTH: usize = 10_000;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    function("print", 0, ANY, |call| {
-        let mut out = Output::default();
-        let mut before_is_text = true;
-        for value in call.arguments {
-            let is_text = matches!(value, Value::Text(_));
-            out.push(if before_is_text || is_text { "" } else { " " })?;
-            value.write(&mut out, "<nil>")?;
-            before_is_text = is_text;
-        }
-        Ok(out.into())
-    }),
+    function("print", 0, ANY, |call| printed(call).map(Into::into)),
     function("println", 0, ANY, |call| {
         let mut out = Output::default();
         for (at, value) in call.arguments.iter().enumerate() {
@@ -42,6 +32,19 @@ struct Verb {
     space: bool,
     width: usize,
     precision: Option<usize>,
+}
+
+/// All arguments, with a space between two that are no texts.
+pub(super) fn printed(call: &Call<'_>) -> Result<Output, Fault> {
+    let mut out = Output::default();
+    let mut before_is_text = true;
+    for value in call.arguments {
+        let is_text = value.letters().is_some();
+        out.push(if before_is_text || is_text { "" } else { " " })?;
+        value.write(&mut out, "<nil>")?;
+        before_is_text = is_text;
+    }
+    Ok(out)
 }
 
 fn printf(call: &Call<'_>) -> Result<Value, Fault> {
@@ -103,16 +106,20 @@ impl Verb {
                 self.number(&number.to_string(), out)
             }
             ('v', Value::Float(number)) => self.number(&float(*number, self.precision), out),
-            ('s' | 'v', Value::Text(text)) => self.pad(&self.cut(text), out),
+            ('s' | 'v', Value::Text(text) | Value::Number(text)) => self.pad(&self.cut(text), out),
             ('v', _) | ('s', Value::List(_) | Value::Map(_)) => {
                 let mut shown = Output::default();
                 value.write(&mut shown, "<nil>")?;
                 self.pad(&shown.into_text(), out)
             }
             ('t', Value::Bool(value)) => self.pad(if *value { "true" } else { "false" }, out),
-            ('q', Value::Text(text)) => self.pad(&quote(&self.cut(text)), out),
-            ('x', Value::Text(text)) => self.pad(&hex(text.as_bytes()), out),
-            ('X', Value::Text(text)) => self.pad(&hex(text.as_bytes()).to_uppercase(), out),
+            ('q', Value::Text(text) | Value::Number(text)) => {
+                self.pad(&quote(&self.cut(text)), out)
+            }
+            ('x', Value::Text(text) | Value::Number(text)) => self.pad(&hex(text.as_bytes()), out),
+            ('X', Value::Text(text) | Value::Number(text)) => {
+                self.pad(&hex(text.as_bytes()).to_uppercase(), out)
+            }
             ('x' | 'X' | 'o' | 'b', Value::Int(number)) => {
                 let size = number.unsigned_abs();
                 let digits = match letter {

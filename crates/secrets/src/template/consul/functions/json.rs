@@ -45,6 +45,7 @@ fn write(value: &Value, style: Style, depth: usize, out: &mut Output) -> Result<
         Value::Bool(value) => out.push(if *value { "true" } else { "false" }),
         Value::Int(number) => out.push(&number.to_string()),
         Value::Float(number) => out.push(&number_text(*number)),
+        Value::Number(text) => out.push(text),
         Value::Text(text) => quoted(text, style.html, out),
         Value::List(items) if items.is_empty() => out.push("[]"),
         Value::Map(entries) if entries.is_empty() => out.push("{}"),
@@ -137,11 +138,20 @@ fn yaml(value: &Value, depth: usize, out: &mut Output) -> Result<(), Fault> {
             out.push(&float(*number, None))?;
             out.push("\n")
         }
+        Value::Number(text) if text.parse::<i64>().is_err() => {
+            out.push(&float(text.parse().unwrap_or(0.0), None))?;
+            out.push("\n")
+        }
         Value::Text(text) => {
             yaml_text(text, out)?;
             out.push("\n")
         }
-        Value::Nil | Value::Bool(_) | Value::Int(_) | Value::List(_) | Value::Map(_) => {
+        Value::Nil
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Number(_)
+        | Value::List(_)
+        | Value::Map(_) => {
             write(value, Style { html: false, pretty: false }, 0, out)?;
             out.push("\n")
         }

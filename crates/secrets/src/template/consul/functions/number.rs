@@ -1,5 +1,7 @@
 //! Numbers: reading them, counting, computing.
 
+use std::cmp::Ordering;
+
 use super::super::eval::order;
 use super::{Call, Fault, Function, MAX_ITEMS, Value, function};
 
@@ -29,11 +31,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         _ => Err(call.fault("both must be integers")),
     }),
     function("minimum", 2, 2, |call| {
-        let is_less = order(call.value(0), call.value(1))?.is_lt();
+        let is_less = compared(call)?.is_lt();
         Ok(call.value(usize::from(!is_less)).clone())
     }),
     function("maximum", 2, 2, |call| {
-        let is_more = order(call.value(0), call.value(1))?.is_gt();
+        let is_more = compared(call)?.is_gt();
         Ok(call.value(usize::from(!is_more)).clone())
     }),
     function("loop", 1, 2, |call| {
@@ -56,8 +58,20 @@ fn parse_int(call: &Call<'_>) -> Result<Value, Fault> {
 
 fn bound(call: &Call<'_>, at: usize) -> Result<i64, Fault> {
     match call.value(at) {
-        Value::Text(text) => text.parse().map_err(|_| call.fault("this is no integer")),
+        Value::Number(text) | Value::Text(text) => {
+            text.parse().map_err(|_| call.fault("this is no integer"))
+        }
         _ => call.int(at),
+    }
+}
+
+/// How two numbers of one kind are ordered.
+fn compared(call: &Call<'_>) -> Result<Ordering, Fault> {
+    match (call.value(0), call.value(1)) {
+        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
+            order(call.value(0), call.value(1))
+        }
+        _ => Err(call.fault("both must be numbers")),
     }
 }
 

@@ -34,10 +34,7 @@ fn fetched<'a>(call: &'a Call<'_>) -> Result<&'a Fetched, Fault> {
 }
 
 fn data(fetched: &Fetched) -> impl Iterator<Item = (String, Value)> {
-    fetched
-        .data
-        .iter()
-        .filter_map(|(key, value)| Some((key.clone(), Value::text(value.reveal_text()?))))
+    fetched.data.iter().map(|(key, value)| (key.clone(), Value::of(value)))
 }
 
 fn named(name: &str, value: Value) -> (String, Value) {
@@ -68,14 +65,15 @@ fn secret(fetched: &Fetched) -> Value {
 /// A certificate as `pkiCert` has it; also below `.Data`, where older files look.
 fn certificate(fetched: &Fetched) -> Value {
     let field = |key: &str| {
-        let value = fetched.data.get(key).and_then(|value| value.reveal_text());
+        let value = fetched.data.get(key).and_then(|value| value.secret().reveal_text());
         Value::text(value.unwrap_or("").trim_end_matches('\n'))
     };
+    let chain = fetched.data.get("ca_chain").map_or(Value::text(""), Value::of);
     let parts = [
         named("Cert", field("certificate")),
         named("Key", field("private_key")),
         named("CA", field("issuing_ca")),
-        named("CAChain", field("ca_chain").opened()),
+        named("CAChain", chain),
     ];
     let below = named("Data", Value::map(parts.clone()));
     Value::map(parts.into_iter().chain([below]))

@@ -85,11 +85,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
             value => value,
         })
     }),
-    function("sprig_hasKey", 2, 2, |call| match call.value(0).opened() {
+    function("sprig_hasKey", 2, 2, |call| match call.value(0) {
         Value::Map(entries) => Ok(Value::Bool(entries.contains_key(call.text(1)?))),
         _ => Err(call.unfit(0, "a map")),
     }),
-    function("sprig_keys", 1, 1, |call| match call.value(0).opened() {
+    function("sprig_keys", 1, 1, |call| match call.value(0) {
         Value::Map(entries) => call.list(entries.keys().map(|key| Value::text(key.as_str()))),
         _ => Err(call.unfit(0, "a map")),
     }),

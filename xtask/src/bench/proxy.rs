@@ -1,31 +1,40 @@
-//! One round of one case on one subject.
+//! Traffic: one round of one case on one proxy.
+
+mod load;
+pub(super) mod origin;
+mod pace;
+pub(crate) mod relay;
+mod started;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::case::Work;
-use super::load::{self, Load};
-use super::pace::{self, Pace};
-use super::stand::{Stand, Started};
+use self::load::Load;
+use self::pace::Pace;
+use self::started::{Started, start};
+use super::report::{Value, value};
+use super::stand::Stand;
 use super::subject::Subject;
 use super::usage;
 use crate::failure::{Doing, Failure};
 use crate::http;
 
-/// One number with its name and unit.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Value {
-    /// What it is.
-    pub(super) metric: &'static str,
-    /// How it is counted.
-    pub(super) unit: &'static str,
-    /// The number.
-    pub(super) number: f64,
-}
-
-const fn value(metric: &'static str, unit: &'static str, number: f64) -> Value {
-    Value { metric, unit, number }
+/// What is done to a proxy.
+#[derive(Clone, Copy)]
+pub(super) enum ProxyWork {
+    /// Closed-loop HTTP/1.1 load: connections, whether 12 headers are sent, path.
+    Http1 { connections: u32, headers: bool, path: &'static str },
+    /// Closed-loop HTTP/2 load, 8 connections of 10 streams.
+    Http2 { path: &'static str },
+    /// Open-loop HTTP/1.1 load at this many requests by second.
+    Pace { rate: u32 },
+    /// Time to the first answer, then memory at rest.
+    Start,
+    /// Memory of connections that had one request and idle now.
+    IdleConnections { count: u32 },
+    /// Memory of upstreams with a route each that get no request.
+    SpareUpstreams { count: u32 },
 }
 
 /// Load before each measured load, so that pools are filled and pages touched.
@@ -38,27 +47,27 @@ const HTTP2_CONNECTIONS: u32 = 8;
 pub(super) fn round(
     stand: &Stand,
     subject: Subject,
-    work: Work,
+    work: ProxyWork,
     seconds: u32,
 ) -> Result<Vec<Value>, Failure> {
     match work {
-        Work::Http1 { connections, headers, path } => {
-            let started = stand.start(subject, 0)?;
+        ProxyWork::Http1 { connections, headers, path } => {
+            let started = start(stand, subject, 0)?;
             let address = started.http1;
             let load = |seconds| Load { address, path, connections, headers, seconds };
             closed_loop(&started, &|seconds| load::http1(&load(seconds)), seconds)
         }
-        Work::Http2 { path } => {
-            let started = stand.start(subject, 0)?;
+        ProxyWork::Http2 { path } => {
+            let started = start(stand, subject, 0)?;
             let address = started.http2;
             let connections = HTTP2_CONNECTIONS;
             let load = |seconds| Load { address, path, connections, headers: false, seconds };
             closed_loop(&started, &|seconds| load::http2(&load(seconds)), seconds)
         }
-        Work::Pace { rate } => paced(&stand.start(subject, 0)?, rate, seconds),
-        Work::Start => at_rest(&stand.start(subject, 0)?),
-        Work::IdleConnections { count } => idle_connections(&stand.start(subject, 0)?, count),
-        Work::SpareUpstreams { count } => {
+        ProxyWork::Pace { rate } => paced(&start(stand, subject, 0)?, rate, seconds),
+        ProxyWork::Start => at_rest(&start(stand, subject, 0)?),
+        ProxyWork::IdleConnections { count } => idle_connections(&start(stand, subject, 0)?, count),
+        ProxyWork::SpareUpstreams { count } => {
             let without = resident_after_start(stand, subject, 0)?;
             let with = resident_after_start(stand, subject, count)?;
             let kib = (with - without) / f64::from(count);
@@ -103,14 +112,15 @@ fn at_rest(started: &Started) -> Result<Vec<Value>, Failure> {
 }
 
 fn resident_after_start(stand: &Stand, subject: Subject, spares: u32) -> Result<f64, Failure> {
-    let started = stand.start(subject, spares as usize)?;
+    let started = start(stand, subject, spares as usize)?;
     std::thread::sleep(SETTLE);
     usage::resident_kib(process(&started)?)
 }
 
 fn idle_connections(started: &Started, count: u32) -> Result<Vec<Value>, Failure> {
     let process = process(started)?;
-    // The first one fills what is needed once.
+    // Pillion gives back what its start has mapped; the first connection fills what is needed once.
+    std::thread::sleep(SETTLE);
     let mut held = vec![connection(started.http1).doing("opening a connection")?];
     std::thread::sleep(SETTLE);
     let before = usage::resident_kib(process)?;
