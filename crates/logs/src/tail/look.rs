@@ -11,6 +11,7 @@ use super::content::Content;
 use super::globs::Found;
 use super::identity::FileId;
 use super::names::{Packing, before_rotation, is_rotated};
+use super::positions::Entry;
 use super::recover::siblings;
 use super::table::{File, Slot};
 use super::{Tail, unix_ms};
@@ -131,6 +132,12 @@ impl Tail {
     /// A file that this process has not seen.
     fn found_new(&mut self, sight: Sight) {
         if let Some(entry) = self.unclaimed.claim(sight.id) {
+            if entry.copy {
+                // Whether it still is one, a look at both tells.
+                self.forget_copy(&entry, &sight);
+                self.strangers.push(sight);
+                return;
+            }
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
@@ -147,6 +154,15 @@ impl Tail {
             }
         } else {
             self.strangers.push(sight);
+        }
+    }
+
+    fn forget_copy(&mut self, entry: &Entry, sight: &Sight) {
+        if entry.moved {
+            self.rotated.insert(sight.path.clone());
+        }
+        if let Some(positions) = &self.positions {
+            positions.remove(&self.source, entry.seed);
         }
     }
 
@@ -235,6 +251,7 @@ impl Tail {
             return;
         }
         // What was read to its end, closed and then deleted is not worth a search.
+        let unread = unread || self.is_needed(slot);
         let search = match is_deleted {
             Some(is_deleted) => !is_deleted,
             None => unread || self.reconciling || self.moves.contains_key(&*path),
@@ -255,6 +272,16 @@ impl Tail {
         if self.table.get(slot).is_some_and(is_lost) {
             self.recover(slot, &siblings);
         }
+    }
+
+    /// Whether a copy that is gone from its path has what its original has no more: it is a file like
+    /// others then.
+    fn is_needed(&mut self, copy: Slot) -> bool {
+        let has_parted = self.has_parted(copy);
+        if let Some(file) = self.table.get_mut(copy).filter(|_| has_parted) {
+            (file.copy_of, file.next) = (None, 0);
+        }
+        has_parted
     }
 }
 

@@ -112,6 +112,9 @@ pub(super) struct Entry {
     pub(super) path: Arc<Path>,
     /// Whether it was rotated.
     pub(super) moved: bool,
+    /// Whether it was a copy of what is read elsewhere: then `position` says nothing about it.
+    #[serde(default)]
+    pub(super) copy: bool,
 }
 
 #[derive(Serialize, Deserialize)]

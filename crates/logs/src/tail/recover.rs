@@ -148,7 +148,12 @@ impl Tail {
                 self.look(&there.path);
             }
             if self.unclaimed.get(seed).is_some() {
-                let file = File::resumed(&entry, FileId::default(), entry.path.clone());
+                let mut file = File::resumed(&entry, FileId::default(), entry.path.clone());
+                if entry.copy {
+                    // All of it is needed, unless its original still knows where it is.
+                    file.next = 0;
+                    self.verify_at(&entry.path);
+                }
                 let slot = self.table.insert(file);
                 if self.recover(slot, &siblings) {
                     self.unclaimed.take(seed);
@@ -162,17 +167,25 @@ impl Tail {
                 self.adopt(entry.seen.max(since), &siblings);
             }
         }
-        self.order_rotated();
+    }
+
+    fn verify_at(&mut self, path: &Path) {
+        if let Some(there) = self.table.at(path) {
+            self.verify(there);
+        }
     }
 
     /// The known files that one path led to are read as they came to be, before the one that it leads
     /// to now.
-    fn order_rotated(&mut self) {
-        let rotated = self.table.iter().filter(|(_, file)| file.moved);
-        let age = |file: &File| (file.origin.clone(), file.id.born, file.generation);
-        let mut rotated: Vec<_> = rotated.map(|(slot, file)| (age(file), slot)).collect();
+    pub(super) fn order_rotated(&mut self) {
+        let rotated = self.table.iter().filter(|(_, file)| file.moved && file.copy_of.is_none());
+        let mut rotated: Vec<_> =
+            rotated.map(|(slot, file)| (file.age(), slot, file.origin.clone())).collect();
         rotated.sort_unstable();
-        for ((origin, ..), slot) in rotated {
+        for (_, slot, _) in &rotated {
+            self.table.wait_for_nobody(*slot);
+        }
+        for (_, slot, origin) in rotated {
             self.put_between(&origin, slot);
         }
     }

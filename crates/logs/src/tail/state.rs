@@ -112,9 +112,7 @@ impl Tail {
             }
             let is_ending = file.moved && file.speaking;
             let waits = file.is_outstanding() || !file.reached || is_ending || is_original_there;
-            if let Some(positions) = &self.positions
-                && !is_original_there
-            {
+            if let Some(positions) = &self.positions {
                 positions.put(&self.source, file.entry());
             }
             if waits {

@@ -110,7 +110,7 @@ impl Tail {
             self.table.precede(before, slot);
         }
         match self.table.at(path) {
-            Some(now) => self.table.precede_last(slot, now),
+            Some(now) => self.table.line_up(slot, now),
             None => self.table.set_former(path, slot),
         }
     }
@@ -166,14 +166,27 @@ impl Tail {
         (known.mark(metadata.len()).ok()? == Some(mark)).then_some(mark)
     }
 
-    /// Looks again at the copies of a file: it may have been truncated before anything was read.
-    pub(super) fn doubt_copies(&mut self, original: Slot) {
+    /// Before anything is read of a file: looks again at its copies, for it may have been truncated
+    /// since, and then they are read first. Returns whether the file may be read now.
+    pub(super) fn doubt_copies(&mut self, original: Slot) -> bool {
         self.copies.retain(|copy| self.table.get(*copy).is_some_and(|file| file.copy_of.is_some()));
         for copy in self.copies.clone() {
             if self.table.get(copy).is_some_and(|file| file.copy_of == Some(original)) {
-                self.wake(copy);
+                self.compare(copy);
             }
         }
+        !self.waits(original)
+    }
+
+    /// Whether the original of a copy has other contents by now.
+    pub(super) fn has_parted(&mut self, copy: Slot) -> bool {
+        let Some(original) = self.table.get(copy).and_then(|file| file.copy_of) else {
+            return false;
+        };
+        self.verify(original);
+        let Some(mark) = self.table.get(copy).map(|file| file.mark) else { return false };
+        let original = self.table.get(original).and_then(|file| file.content.as_ref());
+        original.and_then(Content::plain).is_some_and(|plain| matches!(mark.fits(plain), Ok(false)))
     }
 
     /// Looks again at a file that seemed to be a copy.
@@ -201,13 +214,17 @@ impl Tail {
                     // It never was one: both only began alike.
                     (file.mark, file.next) = (Mark::default(), 0);
                 }
+                for original in before_rotation(&path) {
+                    self.put_between(&original, slot);
+                }
+                self.touch(slot);
                 self.wake(slot);
             }
         }
     }
 
     /// Finds out whether the bytes that were read are still there; if not, a new generation begins.
-    fn verify(&mut self, slot: Slot) {
+    pub(super) fn verify(&mut self, slot: Slot) {
         if !self.open(slot) {
             return;
         }

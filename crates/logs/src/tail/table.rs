@@ -131,7 +131,14 @@ impl File {
             seen: self.seen,
             path: self.origin.clone(),
             moved: self.moved,
+            copy: self.copy_of.is_some(),
         }
+    }
+
+    /// What tells which of two files that had the same path was written earlier. A copy has the time
+    /// of the copying, and what was compressed that of what it was made from.
+    pub(super) fn age(&self) -> (u64, u64) {
+        (self.modified, self.id.born)
     }
 }
 
@@ -257,19 +264,33 @@ impl Table {
         }
     }
 
-    /// Says that one is the last that is read before another: whatever else that waits for is read
-    /// earlier.
-    pub(super) fn precede_last(&mut self, before: Slot, slot: Slot) {
+    /// Says that one is read before another, and where among all that are read before that: as they
+    /// came to be.
+    pub(super) fn line_up(&mut self, before: Slot, slot: Slot) {
         let is_said = self.queue_of(slot).any(|earlier| earlier == before);
         if is_said || self.queue_of(before).any(|earlier| earlier == slot) {
             return;
         }
-        let Some(earlier) = self.files.get_mut(&slot).and_then(|file| file.after.replace(before))
+        let Some(age) = self.files.get(&before).map(File::age) else { return };
+        let is_younger = |slot: &Slot| self.files.get(slot).is_some_and(|file| file.age() > age);
+        // What it waits for itself, as its names told, stays before it.
+        let is_later =
+            |slot: &Slot| is_younger(slot) && !self.queue_of(before).any(|it| it == *slot);
+        let younger = self.queue_of(slot).skip(1).take_while(is_later).last().unwrap_or(slot);
+        let Some(earlier) =
+            self.files.get_mut(&younger).and_then(|file| file.after.replace(before))
         else {
             return;
         };
         if let Some(first) = self.queue_of(before).last() {
             self.precede(earlier, first);
+        }
+    }
+
+    /// Forgets what a file waits for.
+    pub(super) fn wait_for_nobody(&mut self, slot: Slot) {
+        if let Some(file) = self.files.get_mut(&slot) {
+            file.after = None;
         }
     }
 

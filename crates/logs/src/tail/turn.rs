@@ -25,6 +25,22 @@ pub(super) enum Step {
 }
 
 impl Tail {
+    /// Whether another file is read first; then this one has its turn later.
+    pub(super) fn waits(&mut self, slot: Slot) -> bool {
+        let Some(before) = self.table.get(slot).and_then(|file| file.after) else { return false };
+        let waits = self.table.get(before).is_some_and(|before| before.queued);
+        if waits {
+            self.wake(slot);
+        } else {
+            self.table.wait_for_nobody(slot);
+        }
+        waits
+    }
+
+    fn is_next(&mut self, slot: Slot) -> bool {
+        self.table.get(slot).is_some_and(|file| file.mark.end > 0) || self.doubt_copies(slot)
+    }
+
     /// Gives each file that waits one chance, until one has something.
     pub(super) fn turn(&mut self) -> Option<Step> {
         for _ in 0..self.ready.len() {
@@ -34,16 +50,13 @@ impl Tail {
             let slot = self.ready.pop_front()?;
             let Some(file) = self.table.get_mut(slot) else { continue };
             file.queued = false;
-            if let Some(before) = file.after {
-                if self.table.get(before).is_some_and(|before| before.queued) {
-                    self.wake(slot);
-                    continue;
-                }
-                self.table.get_mut(slot)?.after = None;
+            if self.waits(slot) {
+                continue;
             }
             if self.table.get(slot).is_some_and(|file| file.copy_of.is_some()) {
                 self.compare(slot);
             } else if self.open(slot)
+                && self.is_next(slot)
                 && let Some(step) = self.read(slot)
             {
                 return Some(step);
@@ -94,9 +107,6 @@ impl Tail {
         file.next = file.mark.end;
         if read == wanted {
             self.wake(slot);
-        }
-        if offset == 0 {
-            self.doubt_copies(slot);
         }
         self.touch(slot);
         self.block(slot, offset + hole as u64, start + hole..read)

@@ -310,7 +310,7 @@ impl World {
 }
 
 /// Waits until files are stamped with a later time: what happens within a tick has no order.
-fn tick() {
+pub(super) fn tick() {
     let now = super::super::unix_ms();
     while super::super::unix_ms() < now + 2 {
         std::thread::yield_now();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::super::*;
+use super::model::tick;
 use super::reader::{Folder, Reader, files};
 
 #[tokio::test(start_paused = true)]
@@ -87,6 +88,92 @@ async fn a_copy_of_what_was_never_read_is_read_when_the_original_is_another() {
     let mut texts = reader.texts();
     texts.sort_unstable();
     assert_eq!(texts, ["one", "two"]);
+}
+
+/// The copy was known, and its original not read, when the program ended: both are read.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_what_was_never_read_is_read_also_after_a_restart() {
+    for is_truncated_while_away in [false, true] {
+        for is_compressed in [false, true] {
+            let (folder, state) = (Folder::new(), Folder::new());
+            let meant = files(folder.root(), &["*.log"]);
+            let mut reader = Reader::new(&meant, Some(state.root()));
+            reader.pump().await;
+            let truncate = || {
+                let file = fs::File::options().write(true).open(folder.path("a.log")).unwrap();
+                file.set_len(0).unwrap();
+                folder.append("a.log", "two\n");
+            };
+            folder.append("a.log", "one\n");
+            for _ in 0..2 {
+                let looked = tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await;
+                assert!(looked.is_err());
+                fs::copy(folder.path("a.log"), folder.path("a.log.1")).unwrap();
+            }
+            assert_eq!(reader.tail.status(9).files.len(), 2);
+            if !is_truncated_while_away {
+                truncate();
+                let looked = tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await;
+                assert!(looked.is_err());
+            }
+            assert_eq!(reader.stop().await, [""; 0]);
+            tick();
+            if is_truncated_while_away {
+                truncate();
+            }
+            if is_compressed {
+                folder.gzip("a.log.1", "a.log.1.gz");
+            }
+            let mut reader = Reader::new(&meant, Some(state.root()));
+            reader.pump().await;
+            let about = format!("while away: {is_truncated_while_away}, {is_compressed}");
+            assert_eq!(reader.texts(), ["one", "two"], "{about}");
+        }
+    }
+}
+
+/// The copy of what was never read is compressed at once.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_compressed_before_its_original_was_read_is_read() {
+    let folder = Folder::new();
+    let mut reader = Reader::new(&files(folder.root(), &["*.log"]), None);
+    reader.pump().await;
+    folder.append("a.log", "one\n");
+    fs::copy(folder.path("a.log"), folder.path("a.log.1")).unwrap();
+    assert!(tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await.is_err());
+    let file = fs::File::options().write(true).open(folder.path("a.log")).unwrap();
+    file.set_len(0).unwrap();
+    folder.append("a.log", "two\n");
+    folder.gzip("a.log.1", "a.log.1.gz");
+    assert!(tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await.is_err());
+    reader.pump().await;
+    assert_eq!(reader.texts(), ["one", "two"]);
+}
+
+/// Some copies are seen before the truncation, some after it.
+#[tokio::test(start_paused = true)]
+async fn copies_that_were_seen_at_different_steps_are_read_in_order() {
+    let folder = Folder::new();
+    let mut reader = Reader::new(&files(folder.root(), &["*.log"]), None);
+    reader.pump().await;
+    let began = SystemTime::now();
+    for number in 1..7 {
+        folder.append("a.log", &format!("{number}\n"));
+        let old = folder.path(&format!("a.log.{number}"));
+        fs::copy(folder.path("a.log"), &old).unwrap();
+        let copy = fs::File::options().write(true).open(&old).unwrap();
+        copy.set_modified(began + Duration::from_millis(10 * number)).unwrap();
+        if number % 2 == 0 {
+            assert!(tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await.is_err());
+        }
+        fs::File::options().write(true).open(folder.path("a.log")).unwrap().set_len(0).unwrap();
+        if number % 3 == 0 {
+            assert!(tokio::time::timeout(GATHER * 3, reader.tail.keep_up()).await.is_err());
+        }
+    }
+    folder.append("a.log", "7\n");
+    reader.pump().await;
+    assert_eq!(reader.texts(), ["1", "2", "3", "4", "5", "6", "7"]);
 }
 
 /// Rotated several times while nobody looked: each part comes after the one before it.
