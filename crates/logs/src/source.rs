@@ -165,6 +165,12 @@ impl Source {
         self.intake.status()
     }
 
+    /// What has happened so far, at any time: it goes on, and stays when the source has ended.
+    #[must_use]
+    pub fn live_status(&self) -> Rc<Cell<Status>> {
+        self.intake.status.clone()
+    }
+
     /// How many texts or records were handed on whose receipts were not given back, or more: they
     /// are nowhere any more. It counts on when the source has ended.
     #[must_use]

@@ -20,10 +20,10 @@ pub(crate) struct Feeds {
     streams: HashMap<StreamId, Joint>,
     /// Sets the ids of this process apart from those of another.
     salt: u64,
-    board: FeedBoard,
 }
 
-/// Where the feed of a source says how it stands. Clones are the same.
+/// How the feed of a source stands, as the source itself counts: where there is no room it drops for
+/// as long as that lasts, and the feed hears nothing of it. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FeedBoard {
     status: Rc<Cell<source::Status>>,
@@ -31,12 +31,12 @@ pub(crate) struct FeedBoard {
 }
 
 impl FeedBoard {
-    /// How a source stands that has not begun.
+    /// How this source stands.
     pub(crate) fn of(source: &Source) -> Self {
-        Self { status: Rc::new(Cell::new(source.status())), lost: source.lost() }
+        Self { status: source.live_status(), lost: source.lost() }
     }
 
-    /// How it stood a moment ago.
+    /// How it stands now.
     pub(crate) fn status(&self) -> source::Status {
         self.status.get()
     }
@@ -48,9 +48,9 @@ impl FeedBoard {
 }
 
 impl Feeds {
-    /// The feed of a source; `board` is where it says how it stands.
-    pub(crate) fn new(lane: Rc<Lane>, source: Source, salt: u64, board: FeedBoard) -> Self {
-        Self { lane, source, streams: HashMap::new(), salt, board }
+    /// The feed of a source.
+    pub(crate) fn new(lane: Rc<Lane>, source: Source, salt: u64) -> Self {
+        Self { lane, source, streams: HashMap::new(), salt }
     }
 
     /// Takes what comes until the source is to end; then what has come already.
@@ -74,10 +74,8 @@ impl Feeds {
                     }
                 }
             }
-            self.board.status.set(self.source.status());
             self.lane.hand_on().await;
         }
-        self.board.status.set(self.source.status());
         let reading = self.reading();
         for joint in self.streams.values_mut() {
             self.lane.release(joint, true, reading);
@@ -124,5 +122,44 @@ impl Feeds {
         };
         let Moment { now, unix } = Moment::now();
         Reading { now, unix, full }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use pillion_model::logs::{DropPolicy, Encoding, Listen, ListenProtocol};
+    use pillion_model::settings::Address;
+    use pillion_testkit::PATIENCE;
+    use tokio::task::{LocalSet, yield_now};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::source::Framing;
+
+    #[tokio::test]
+    async fn what_is_dropped_is_shown_though_nothing_comes_any_more() {
+        let listen = Listen {
+            protocol: ListenProtocol::Udp,
+            address: Address::Tcp("127.0.0.1:0".parse().unwrap()),
+            connections: 1,
+            full: FullPolicy::Drop(DropPolicy::Newest),
+        };
+        let framing = Framing { encoding: Encoding::Utf8, line_bytes: 100 };
+        let budget = Budget::new(1);
+        let _all = budget.try_take(1).unwrap();
+        let test = async {
+            let source = Source::listen(&listen, framing, &budget).unwrap();
+            let board = FeedBoard::of(&source);
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.send_to(b"no room", source.address().unwrap().to_string()).unwrap();
+            while board.status().dropped_records == 0 {
+                yield_now().await;
+            }
+            assert!(source.try_next().is_none());
+        };
+        timeout(PATIENCE, LocalSet::new().run_until(test)).await.unwrap();
     }
 }

@@ -256,7 +256,7 @@ impl Generation {
             Input::Files(_) => return Ok(FeedBoard::default()),
         };
         let board = FeedBoard::of(&source);
-        let feeds = Feeds::new(lane.clone(), source, chance(), board.clone());
+        let feeds = Feeds::new(lane.clone(), source, chance());
         self.feeds.borrow_mut().spawn_local(feeds.run(Quit(quitting.clone())));
         Ok(board)
     }

@@ -25,6 +25,10 @@ use crate::tally::Tally;
 
 /// Where the disk buffers are, below the state folder.
 const BUFFERS: &str = "buffer";
+/// Where there is a disk, a batch is at most this part of what the sink may hold in memory. The queue
+/// takes half of that, what is read back a fourth and at most one batch more, and what is gathered the
+/// rest: together they leave sources room in the budget until the disk is full.
+const BATCHES: usize = 8;
 
 /// One sink.
 pub(crate) struct Outlet {
@@ -79,6 +83,10 @@ impl Outlet {
         let name = &settings.name;
         let disk = state.filter(|_| settings.buffer.disk > 0);
         let disk = disk.map(|state| (state.join(BUFFERS).join(&**name), settings.buffer));
+        let mut batch = settings.batch;
+        if disk.is_some() {
+            batch.bytes = batch.bytes.min(share / BATCHES);
+        }
         let queue = Queue::open(Plan {
             // With a disk, the rest is for what is gathered and for what is read back: else sources
             // would find no room in the budget before the queue goes to the disk.
@@ -93,7 +101,7 @@ impl Outlet {
         Ok(Self {
             filter: Filter::new(&settings.when)?,
             encoder: RefCell::new(Encoder::new(&settings.output)),
-            batcher: RefCell::new(Batcher::new(settings.batch, budget.clone(), spares.clone())),
+            batcher: RefCell::new(Batcher::new(batch, budget.clone(), spares.clone())),
             queue,
             deliverer: Deliverer::new(name.clone(), sink, settings.retry, seed),
             settings: settings.clone(),

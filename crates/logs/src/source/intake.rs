@@ -108,7 +108,8 @@ pub(super) struct Intake {
     open: Cell<usize>,
     closed: Cell<bool>,
     close: Notify,
-    status: Cell<Status>,
+    /// Shared with whoever shows it: what is dropped here is no event that the pipeline hears of.
+    pub(super) status: Rc<Cell<Status>>,
     /// Texts or records of pieces whose receipts were not all given back.
     pub(super) lost: Rc<Cell<u64>>,
     /// Where reads go to.
@@ -159,7 +160,7 @@ impl Intake {
             open: Cell::new(0),
             closed: Cell::new(false),
             close: Notify::new(),
-            status: Cell::default(),
+            status: Rc::default(),
             lost: Rc::default(),
             block: RefCell::default(),
         }

@@ -512,7 +512,8 @@ pub enum Schema {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Batch {
-    /// Bytes, before compression.
+    /// Bytes, before compression. With a disk buffer, at most an eighth of what the sink may hold in
+    /// memory: its share of `logs.memory`.
     #[schemars(extend("x-min" = "1KiB", "x-max" = "64MiB"))]
     pub bytes: Size,
     /// Records.
