@@ -175,6 +175,12 @@ impl<T> Assembler<T> {
         }
     }
 
+    /// Whether nothing waits in it: a new one would go on alike.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.deadline().is_none() && self.held() == 0
+    }
+
     /// Bytes that are held.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -115,6 +115,12 @@ impl Framer {
         self.rest.len()
     }
 
+    /// Whether it is between two lines: one that begins at [`Framer::offset`] would go on alike.
+    pub fn rests(&mut self) -> bool {
+        self.forget_given();
+        !self.is_within()
+    }
+
     /// The stream ends here: what is unfinished is its last line.
     pub fn flush(&mut self) -> Option<Line<'_>> {
         self.forget_given();

@@ -292,6 +292,11 @@ proptest! {
                     run.lines += 1;
                     run.dropped.extend(run.assembler.push(line, token, run.now, &mut |it| records.push(owned(it))));
                 }
+                // What rests can be replaced by what is new.
+                if framer.rests() && run.assembler.rests() {
+                    framer = Framer::new(Encoding::Utf8, source.line_bytes, framer.offset());
+                    run.assembler = Run::new(&source).assembler;
+                }
             }
             run.flush();
             run.check_tokens();

@@ -27,6 +27,7 @@ pub(crate) struct Files {
     lane: Rc<Lane>,
     tail: Tail,
     budget: Budget,
+    /// Of streams in the middle of a line or a record: thousands of idle files take nothing here.
     streams: HashMap<StreamId, Intake>,
     board: FilesBoard,
     /// Whether the files are only read to the end that they have.
@@ -164,8 +165,11 @@ fn handle(lane: &Lane, streams: &mut HashMap<StreamId, Intake>, event: Event<'_>
     match event {
         Event::Block(block) => {
             let begin = || lane.intake(block.offset, block.seed, block.ledger);
-            let intake = streams.entry(block.stream).or_insert_with(begin);
-            lane.take(intake, block.bytes, Context::default(), reading());
+            let mut intake = streams.remove(&block.stream).unwrap_or_else(begin);
+            lane.take(&mut intake, block.bytes, Context::default(), reading());
+            if !intake.rests() {
+                streams.insert(block.stream, intake);
+            }
         }
         Event::Ended(stream) => {
             if let Some(mut intake) = streams.remove(&stream) {

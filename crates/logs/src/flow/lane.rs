@@ -326,6 +326,11 @@ impl Lane {
 }
 
 impl Intake {
+    /// Whether nothing waits in it: a new one that begins where it ended would go on alike.
+    pub(crate) fn rests(&mut self) -> bool {
+        self.framer.rests() && self.assembler.rests()
+    }
+
     /// When something that waits has waited long enough.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.assembler.deadline()

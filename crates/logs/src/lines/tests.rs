@@ -163,6 +163,38 @@ fn lines_that_are_not_asked_for_are_not_lost() {
     assert_eq!(framer.lines(&block[4..]).next().unwrap().bytes, b"two");
 }
 
+/// All lines, where each framer that rests is replaced by a new one.
+fn frame_anew(encoding: Encoding, limit: usize, blocks: &[&[u8]]) -> (Vec<Owned>, usize) {
+    let (mut framer, mut all, mut replaced) = (Framer::new(encoding, limit, 0), Vec::new(), 0);
+    for block in blocks {
+        let mut lines = framer.lines(block);
+        while let Some(line) = lines.next() {
+            all.push(owned(line));
+        }
+        if framer.rests() {
+            framer = Framer::new(encoding, limit, framer.offset());
+            replaced += 1;
+        }
+    }
+    all.extend(framer.flush().map(owned));
+    (all, replaced)
+}
+
+#[test]
+fn a_framer_that_rests_can_be_replaced() {
+    let bytes = b"one\r\ntwo\n\nlonger than the limit\nlast\n";
+    for size in 1..bytes.len() {
+        let blocks: Vec<&[u8]> = bytes.chunks(size).collect();
+        let (lines, replaced) = frame_anew(Encoding::Utf8, 5, &blocks);
+        assert_eq!(lines, frame_whole(Encoding::Utf8, 5, bytes), "blocks of {size}");
+        assert!(replaced >= 1, "blocks of {size}");
+    }
+    let mut framer = Framer::new(Encoding::Utf8, 100, 0);
+    let mut lines = framer.lines(b"no end");
+    assert!(lines.next().is_none());
+    assert!(!framer.rests());
+}
+
 proptest! {
     #[test]
     fn any_split_into_blocks_gives_the_same_lines(

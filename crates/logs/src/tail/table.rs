@@ -282,15 +282,26 @@ impl Table {
         else {
             return;
         };
-        if let Some(first) = self.queue_of(before).last() {
-            self.precede(earlier, first);
+        let own = self.files.get(&before).and_then(|file| file.after);
+        match own.filter(|own| !self.queue_of(earlier).any(|it| it == *own)) {
+            Some(_) => {
+                if let Some(first) = self.queue_of(before).last() {
+                    self.precede(earlier, first);
+                }
+            }
+            // What it waits for is read before the one that it comes after.
+            None => self.wait_for(before, Some(earlier)),
         }
     }
 
     /// Forgets what a file waits for.
     pub(super) fn wait_for_nobody(&mut self, slot: Slot) {
+        self.wait_for(slot, None);
+    }
+
+    fn wait_for(&mut self, slot: Slot, before: Option<Slot>) {
         if let Some(file) = self.files.get_mut(&slot) {
-            file.after = None;
+            file.after = before;
         }
     }
 
@@ -321,5 +332,40 @@ impl Table {
             from.retain(|path| paths.contains_key(path) || meant.contains(&**path));
             !from.is_empty()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// In whatever order they are met: one waits for the oldest already, as its name told.
+        #[test]
+        fn files_of_one_path_are_read_as_they_came_to_be(
+            order in Just((1..8_u64).collect::<Vec<_>>()).prop_shuffle(),
+            knows_the_oldest in 0..8_usize,
+        ) {
+            let mut table = Table::default();
+            let file = |age: u64| {
+                let id = FileId { inode: age, ..FileId::default() };
+                let mut file = File::new(id, Path::new("a").into(), Seed::of_stream(0, age));
+                file.modified = age;
+                file
+            };
+            let slots: BTreeMap<u64, Slot> = (0..9).map(|age| (age, table.insert(file(age)))).collect();
+            let now = slots[&8];
+            table.precede(slots[&0], now);
+            for (index, age) in order.iter().enumerate() {
+                if index == knows_the_oldest {
+                    table.precede(slots[&0], slots[age]);
+                }
+                table.line_up(slots[age], now);
+            }
+            let ages: Vec<u64> = table.queue_of(now).map(|slot| table.files[&slot].modified).collect();
+            prop_assert_eq!(ages, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+        }
     }
 }

@@ -35,12 +35,14 @@ struct Taken {
     next: u64,
     /// Lines that came for the first time after one that follows them.
     disordered: u64,
+    /// The first of these, and what had come before it.
+    late: Option<(u64, u64)>,
 }
 
 impl Books {
     pub(super) fn new(writers: u64, lines: u64) -> Self {
         let seen = vec![false; usize::try_from(lines).unwrap()];
-        let taken = Taken { seen, distinct: 0, next: 0, disordered: 0 };
+        let taken = Taken { seen, distinct: 0, next: 0, disordered: 0, late: None };
         Self {
             writers: vec![taken; usize::try_from(writers).unwrap()],
             lines: 0,
@@ -92,6 +94,14 @@ impl Books {
         self.writers.iter().map(|writer| writer.disordered).sum()
     }
 
+    /// The first line of each writer that came too late: writer, number, and the number before which it
+    /// should have come.
+    pub(super) fn late(&self) -> Vec<(u64, u64, u64)> {
+        let late = (0_u64..).zip(&self.writers);
+        late.filter_map(|(writer, taken)| taken.late.map(|(number, after)| (writer, number, after)))
+            .collect()
+    }
+
     /// The first few lines that never came.
     pub(super) fn missing(&self) -> Vec<Line> {
         let numbers = |(writer, taken): (u64, &Taken)| {
@@ -110,7 +120,10 @@ impl Taken {
         }
         *seen = true;
         self.distinct += 1;
-        self.disordered += u64::from(number < self.next);
+        if number < self.next {
+            self.disordered += 1;
+            self.late.get_or_insert((number, self.next - 1));
+        }
         self.next = self.next.max(number + 1);
     }
 }
@@ -164,6 +177,7 @@ mod tests {
         books.take(&[(0, 0), (0, 2), (0, 1), (0, 2), (1, 0)], true);
         books.take(&[(1, 0), (1, 1)], false);
         assert_eq!((books.lines, books.distinct(), books.disordered()), (7, 5, 1));
+        assert_eq!(books.late(), [(0, 1, 2)]);
         assert_eq!((books.denied, books.missing()), (2, vec![(1, 2)]));
         assert_eq!(books.confirmed_within(RECENT), 5);
     }

@@ -53,6 +53,8 @@ pub struct SinkReport {
     pub requests: (u64, u64),
     /// Lines that came first after one that follows them in their file.
     pub disordered: u64,
+    /// The first of each writer: writer, number, and a later number that came before it.
+    pub late: Vec<(u64, u64, u64)>,
     /// Whether order is promised.
     pub is_ordered: bool,
 }
@@ -91,7 +93,7 @@ impl Report {
         let mut broken: Vec<String> =
             self.crashes.iter().map(|end| format!("Pillion ended by itself: {end}")).collect();
         for sink in &self.sinks {
-            let SinkReport { name, lost, missing, repeated, disordered, .. } = sink;
+            let SinkReport { name, lost, missing, repeated, disordered, late, .. } = sink;
             if *lost > 0 {
                 broken.push(format!("{name}: {lost} lines are lost, such as {missing:?}"));
             }
@@ -100,7 +102,8 @@ impl Report {
                 broken.push(format!("{name}: {repeated} lines came again, {allowed} may"));
             }
             if sink.is_ordered && *disordered > 0 {
-                broken.push(format!("{name}: {disordered} lines are out of order"));
+                broken
+                    .push(format!("{name}: {disordered} lines are out of order, such as {late:?}"));
             }
         }
         broken
@@ -120,6 +123,7 @@ impl SinkReport {
             window,
             requests: sink.requests(),
             disordered: books.disordered(),
+            late: books.late(),
             is_ordered: name == "loki",
         }
     }
