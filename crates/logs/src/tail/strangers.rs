@@ -106,8 +106,10 @@ impl Tail {
     /// A rotated file is read after the one that had the path before, and before the one that has
     /// it, or will have it.
     pub(super) fn put_between(&mut self, path: &Path, slot: Slot) {
-        if let Some(before) = self.table.take_former(path) {
-            self.table.precede(before, slot);
+        match self.table.take_former(path) {
+            Some(before) if self.table.is_older(before, slot) => self.table.precede(before, slot),
+            Some(before) => self.table.set_former(path, before),
+            None => {}
         }
         match self.table.at(path) {
             Some(now) => self.table.line_up(slot, now),

@@ -248,6 +248,12 @@ impl Table {
         self.former.contains_key(path)
     }
 
+    /// Whether the first was written before the second.
+    pub(super) fn is_older(&self, first: Slot, second: Slot) -> bool {
+        let age = |slot| self.files.get(&slot).map(File::age);
+        age(first) < age(second)
+    }
+
     /// Says who is read before what comes to this path.
     pub(super) fn set_former(&mut self, path: &Path, slot: Slot) {
         self.former.insert(path.into(), slot);
