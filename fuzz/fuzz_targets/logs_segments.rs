@@ -17,7 +17,7 @@ const LIMIT: u64 = 1 << 20;
 const BATCHES: u8 = 6;
 
 fn batch(id: u8) -> Batch {
-    let bytes = vec![id; 40];
+    let bytes = vec![id; 40].into();
     Batch { bytes, ends: vec![10, 40], partition: "p".into(), ..Batch::default() }
 }
 
@@ -64,7 +64,7 @@ fn read(folder: &Path) -> Option<Vec<u8>> {
     assert!(segments.unread().is_zero());
     // What comes after whatever was there is written and read.
     segments.append(&batch(99), false).unwrap();
-    assert_eq!(segments.read().unwrap().unwrap().bytes, [99; 40]);
+    assert_eq!(segments.read().unwrap().unwrap().bytes[..], [99; 40]);
     Some(ids)
 }
 
