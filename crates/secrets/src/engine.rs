@@ -17,7 +17,7 @@ mod vault;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,7 +35,7 @@ use crate::metrics::Metrics;
 use crate::role::{CONDITION, Context};
 use crate::status::{ServerState, Status};
 use configs::Configs;
-use connection::Connection;
+use connection::{Bank, Connection};
 use environment::EnvironmentTask;
 use inputs::Catalog;
 use set::SetTask;
@@ -95,6 +95,8 @@ pub(crate) struct Engine {
     /// What the connection was made for.
     made_for: Option<(Server, Option<Cache>)>,
     connection: Option<Rc<Connection>>,
+    /// What is kept of each server, as long as it is: a reload may have replaced some of them.
+    banks: Vec<Weak<Bank>>,
     /// After a server that cannot be set up: how often, and when it is tried again.
     failures: u32,
     retry: Option<SystemTime>,
@@ -134,6 +136,7 @@ impl Engine {
             settings,
             made_for: None,
             connection: None,
+            banks: Vec::new(),
             failures: 0,
             retry: None,
             sets: BTreeMap::new(),
@@ -186,8 +189,13 @@ impl Engine {
             return before;
         };
         let vault = Rc::new(Vault::open(cache.as_ref(), server));
-        match Connection::new(server, vault, self.house.clone()) {
+        // A token in the cache may be that of a replaced server, which ends it.
+        let is_taken = self.banks().any(|bank| bank.revokes_on_exit());
+        let adopted = vault.session(SystemTime::now()).filter(|_| !is_taken);
+        match Connection::new(server, adopted, vault, self.house.clone()) {
             Ok(connection) => {
+                self.banks.retain(|bank| bank.strong_count() > 0);
+                self.banks.push(connection.bank());
                 self.connection = Some(connection);
                 self.failures = 0;
             }
@@ -206,6 +214,10 @@ impl Engine {
             }
         }
         before
+    }
+
+    fn banks(&self) -> impl Iterator<Item = Rc<Bank>> {
+        self.banks.iter().filter_map(Weak::upgrade)
     }
 
     /// Ends sets that are gone, or have moved to another folder.
@@ -293,9 +305,7 @@ impl Engine {
             Some(task) => ended(task, deadline).await,
             None => None,
         };
-        if let Some(connection) = self.connection.take() {
-            connection.end(deadline).await;
-        }
+        connection::end(self.banks(), deadline).await;
         self.house.lifecycle.meet(CONDITION);
     }
 }

@@ -364,6 +364,14 @@ impl Keeper {
             match self.revoke(&id).await {
                 Ok(()) => drop(self.old.remove(at)),
                 Err(failure) => {
+                    let (secret, error) = (&self.source.name, &failure.error);
+                    say!(
+                        Warn,
+                        "an old lease cannot be revoked now; it is tried again until it ends by itself",
+                        secret = secret,
+                        lease = id,
+                        error = error
+                    );
                     if let Some(old) = self.old.get_mut(at) {
                         // Not at once, however short the server wants it.
                         let wait = failure.wait.max(Duration::from_millis(100));
@@ -380,19 +388,8 @@ impl Keeper {
         let result =
             revoked.as_ref().map_or_else(|failure| failure.error.trouble.label(), |()| "ok");
         self.bank.house.metrics.count(&REVOCATIONS, &self.source.name, result);
-        let secret = &self.source.name;
-        match &revoked {
-            Ok(()) => say!(Info, "an old lease is revoked", secret = secret, lease = id),
-            Err(failure) => {
-                let error = &failure.error;
-                say!(
-                    Warn,
-                    "an old lease cannot be revoked now; it is tried again until it ends by itself",
-                    secret = secret,
-                    lease = id,
-                    error = error
-                );
-            }
+        if revoked.is_ok() {
+            say!(Info, "an old lease is revoked", secret = self.source.name, lease = id);
         }
         revoked
     }
@@ -401,7 +398,18 @@ impl Keeper {
     async fn revoke_all(&mut self) {
         let all = self.newest.take().into_iter().chain(std::mem::take(&mut self.old));
         for generation in all.filter(Generation::is_leased).collect::<Vec<_>>() {
-            let _said = self.revoke(generation.lease_id()).await;
+            let id = generation.lease_id();
+            if let Err(failure) = self.revoke(id).await {
+                self.bank.unrevoked.update(|count| count + 1);
+                let (secret, error) = (&self.source.name, &failure.error);
+                say!(
+                    Warn,
+                    "a lease cannot be revoked; it ends with our token, or by itself",
+                    secret = secret,
+                    lease = id,
+                    error = error
+                );
+            }
         }
     }
 

@@ -65,7 +65,8 @@ pub struct Server {
     pub backoff_max: Period,
     /// The part of a lease's life after which it is renewed.
     pub renew_at: Share,
-    /// Whether leases and token are revoked when the process ends.
+    /// Whether leases and token are revoked when the process ends, also when a reload has named
+    /// another server by then.
     pub revoke_on_exit: bool,
     /// The most bytes of one answer, also of those that the local interface passes on.
     #[schemars(extend("x-min" = "1KiB", "x-max" = "256MiB"))]
