@@ -324,6 +324,8 @@ pub struct Environment {
     pub variables: Vec<(String, Arc<str>, String)>,
     /// Whether a change restarts the app.
     pub restart: bool,
+    /// How long the app may take until it is ready after such a restart.
+    pub confirm_timeout: Duration,
 }
 
 /// The local HTTP interface, a `VAULT_ADDR` for the app.

@@ -8,7 +8,7 @@ use pillion_model::secrets::Environment;
 use pillion_runtime::board::Secret;
 use pillion_runtime::say;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 
 use super::House;
 use super::inputs::{Catalog, Input, Inputs, Mark, Missing, Taken};
@@ -19,8 +19,6 @@ use crate::metrics::TRANSACTIONS;
 
 /// Whom the board knows the values by; no set can have this name.
 pub(super) const OWNER: &str = "the environment";
-/// An app that was restarted has to be ready by then.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often one looks whether it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// Leases of values that an app was started with live on after the next ones are confirmed.
@@ -139,7 +137,6 @@ impl EnvironmentTask {
 
     /// Restarts the app and waits until it is ready.
     async fn restart(&self) -> Result<(), String> {
-        let deadline = Instant::now() + READY_TIMEOUT;
         let restarted = async {
             let started = self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
             let ready = async {
@@ -153,14 +150,14 @@ impl EnvironmentTask {
                 how = started.ended() => Err(format!("the app {how}")),
             }
         };
-        tokio::select! {
-            biased;
-            restarted = restarted => restarted,
-            () = sleep_until(deadline) => {
-                super::app_is_ready(&self.house.lifecycle)
-                    .map_err(|why| format!("the app was not ready in time: {why}"))
-            }
-        }
+        let limit = self.environment.confirm_timeout;
+        timeout(limit, restarted).await.unwrap_or_else(|_| {
+            let why = super::app_is_ready(&self.house.lifecycle).err();
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Err(format!(
+                "the app was not ready within secrets.environment.confirm_timeout, {limit:?}{why}"
+            ))
+        })
     }
 
     async fn go_back(&mut self, old: Vec<(String, Secret)>, taken: &Taken, error: &str) {
