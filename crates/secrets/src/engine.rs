@@ -29,9 +29,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::chance::{chance, wait};
-use crate::clock::until;
+use crate::chance::chance;
 use crate::metrics::Metrics;
+use crate::retry::Retry;
 use crate::role::{CONDITION, Context};
 use crate::status::{ServerState, Status};
 use configs::Configs;
@@ -97,9 +97,8 @@ pub(crate) struct Engine {
     connection: Option<Rc<Connection>>,
     /// What is kept of each server, as long as it is: a reload may have replaced some of them.
     banks: Vec<Weak<Bank>>,
-    /// After a server that cannot be set up: how often, and when it is tried again.
-    failures: u32,
-    retry: Option<SystemTime>,
+    /// After a server that cannot be set up.
+    retry: Retry,
     sets: BTreeMap<Arc<str>, Set>,
     environment: Option<(watch::Sender<environment::Order>, JoinHandle<EnvironmentTask>)>,
     api: Option<api::Running>,
@@ -137,8 +136,7 @@ impl Engine {
             made_for: None,
             connection: None,
             banks: Vec::new(),
-            failures: 0,
-            retry: None,
+            retry: Retry::default(),
             sets: BTreeMap::new(),
             environment: None,
             api: None,
@@ -149,7 +147,7 @@ impl Engine {
 
     /// Waits until a server that could not be set up is to be tried again.
     pub(crate) async fn retry(&self) {
-        until(self.retry).await;
+        self.retry.due().await;
     }
 
     /// Does what the settings say now. What they have in common with the last ones goes on.
@@ -176,10 +174,11 @@ impl Engine {
     /// Returns the old one.
     fn connect(&mut self, settings: &Secrets) -> Option<Rc<Connection>> {
         let wanted = settings.server.clone().map(|server| (server, settings.cache.clone()));
-        if wanted == self.made_for && self.retry.is_none() {
+        if wanted == self.made_for && self.retry.at().is_none() {
             return None;
         }
-        (self.made_for, self.retry) = (wanted, None);
+        self.retry.begun();
+        self.made_for = wanted;
         let before = self.connection.take();
         if let Some(before) = &before {
             before.step_back();
@@ -197,12 +196,10 @@ impl Engine {
                 self.banks.retain(|bank| bank.strong_count() > 0);
                 self.banks.push(connection.bank());
                 self.connection = Some(connection);
-                self.failures = 0;
+                self.retry.went_well();
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                let wait = wait(self.failures, server.backoff, chance());
-                self.retry = SystemTime::now().checked_add(wait);
+                let wait = self.retry.failed(SystemTime::now(), server.backoff, chance());
                 let trouble = format!("the secrets server cannot be used: {error}");
                 say!(Error, "{trouble}", server = server.url, again_in_ms = wait.as_millis());
                 self.house.status.server(Some(ServerState {

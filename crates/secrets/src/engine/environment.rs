@@ -13,9 +13,9 @@ use tokio::time::{sleep, timeout};
 use super::House;
 use super::inputs::{Catalog, Input, Inputs, Mark, Missing, Taken};
 use super::set::REFUSALS;
-use crate::chance::{chance, wait};
-use crate::clock::until;
+use crate::chance::chance;
 use crate::metrics::TRANSACTIONS;
+use crate::retry::Retry;
 
 /// Whom the board knows the values by; no set can have this name.
 pub(super) const OWNER: &str = "the environment";
@@ -45,8 +45,7 @@ pub(super) struct EnvironmentTask {
     /// What the app uses, and the values that it may use still.
     in_use: Vec<Taken>,
     tried: Option<Mark>,
-    failures: u32,
-    retry: Option<SystemTime>,
+    retry: Retry,
 }
 
 impl EnvironmentTask {
@@ -57,8 +56,7 @@ impl EnvironmentTask {
             inputs: Inputs::default(),
             in_use: Vec::new(),
             tried: None,
-            failures: 0,
-            retry: None,
+            retry: Retry::default(),
         };
         task.follow(environment, catalog);
         task
@@ -79,8 +77,8 @@ impl EnvironmentTask {
                         Order::End => return self,
                     }
                 }
-                () = until(self.retry) => {
-                    self.retry = None;
+                () = self.retry.due() => {
+                    self.retry.begun();
                     self.tried = None;
                 }
                 _ = news.changed() => super::set::gather(&mut news).await,
@@ -167,10 +165,8 @@ impl EnvironmentTask {
             "the app is ready with the old variables",
             |_| "the app is not ready with the old variables either",
         );
-        self.failures = self.failures.saturating_add(1);
-        let wait = wait(self.failures, BACKOFF, chance());
-        self.retry = SystemTime::now().checked_add(wait);
-        if self.failures.is_multiple_of(REFUSALS) {
+        self.retry.failed(SystemTime::now(), BACKOFF, chance());
+        if self.retry.failures().is_multiple_of(REFUSALS) {
             taken.give_up();
         }
         self.fails("returned", format!("{error}; {told}"));
@@ -181,12 +177,12 @@ impl EnvironmentTask {
         say!(Error, "the app's variables are not changed", outcome = outcome, error = error);
         self.house.status.set(&OWNER.into(), |set| {
             (set.has_failed, set.error) = (true, Some(error));
-            set.next_try = self.retry;
+            set.next_try = self.retry.at();
         });
     }
 
     fn settle(&mut self, taken: Taken, outcome: &str) {
-        (self.failures, self.retry) = (0, None);
+        self.retry.went_well();
         self.house.metrics.count(&TRANSACTIONS, OWNER, outcome);
         say!(
             Info,
