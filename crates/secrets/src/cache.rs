@@ -65,15 +65,14 @@ pub enum CacheError {
         reason: String,
     },
     /// A file cannot be read or written.
-    #[error("cannot {doing} the sealed cache {}", .path.display())]
+    #[error("cannot {doing} the sealed cache {}: {reason}", .path.display())]
     File {
         /// What was being done.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
+        /// What the system says.
+        reason: io::Error,
     },
     /// The file is of something else, or of a newer version of this.
     #[error("{} is not a sealed cache of this version; remove it", .0.display())]
@@ -96,7 +95,9 @@ pub enum CacheError {
         max_age: Duration,
     },
     /// There is more to keep than the file may hold.
-    #[error("what is to be kept in the sealed cache is longer than {MAX_FILE} bytes")]
+    #[error(
+        "the sealed cache would have more than {MAX_FILE} bytes; have fewer or smaller secrets"
+    )]
     TooLarge,
 }
 
@@ -159,22 +160,22 @@ impl SealedCache {
         }
         // Sealed in place: the plain bytes are written over.
         let nonce = self.key.seal_in_place_append_tag(Aad::from(&self.known), &mut *sealed);
-        let nonce = nonce.map_err(|_| CacheError::Sealed(self.path.clone()))?;
-        self.replace(nonce.as_ref(), &sealed).map_err(|source| self.failed("write", source))
+        let nonce = nonce.map_err(|_| self.failed("seal", io::Error::other("it is too long")))?;
+        self.replace(nonce.as_ref(), &sealed).map_err(|reason| self.failed("write", reason))
     }
 
-    fn failed(&self, doing: &'static str, source: io::Error) -> CacheError {
-        CacheError::File { doing, path: self.path.clone(), source }
+    fn failed(&self, doing: &'static str, reason: io::Error) -> CacheError {
+        CacheError::File { doing, path: self.path.clone(), reason }
     }
 
     fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, CacheError> {
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|source| self.failed("read", source))?,
+            opened => opened.map_err(|reason| self.failed("read", reason))?,
         };
         let mut bytes = Zeroizing::new(Vec::new());
         let read = file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|source| self.failed("read", source))?;
+        read.map_err(|reason| self.failed("read", reason))?;
         match bytes.len() > MAX_FILE {
             true => Err(CacheError::Foreign(self.path.clone())),
             false => Ok(Some(bytes)),

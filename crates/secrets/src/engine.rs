@@ -3,6 +3,7 @@
 //! these says so. Everything is on one thread.
 
 mod api;
+mod cached;
 mod config;
 mod configs;
 mod connection;
@@ -12,7 +13,6 @@ mod ledger;
 mod plan;
 mod secret;
 mod set;
-mod vault;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -34,12 +34,12 @@ use crate::metrics::Metrics;
 use crate::retry::Retry;
 use crate::role::{CONDITION, Context};
 use crate::status::{ServerState, Status};
+use cached::Cached;
 use configs::Configs;
 use connection::{Bank, Connection};
 use environment::EnvironmentTask;
 use inputs::Catalog;
 use set::SetTask;
-use vault::Vault;
 
 /// The condition that the supervised app is ready.
 const APP: &str = "app";
@@ -56,15 +56,15 @@ pub(crate) struct House {
     status: Status,
     metrics: Metrics,
     news: watch::Sender<()>,
-    /// Secrets that were ever kept.
-    keepers: Cell<u64>,
+    /// Tasks of secrets that there ever were.
+    secret_tasks: Cell<u64>,
 }
 
 impl House {
-    /// A number that is greater than those of all keepers of secrets before.
-    fn keeper(&self) -> u64 {
-        self.keepers.set(self.keepers.get() + 1);
-        self.keepers.get()
+    /// A number for the task of a secret, greater than those of all such tasks before.
+    fn next_task(&self) -> u64 {
+        self.secret_tasks.update(|tasks| tasks + 1);
+        self.secret_tasks.get()
     }
 
     /// Says that something has other values.
@@ -124,7 +124,7 @@ impl Engine {
             status: context.status.clone(),
             metrics: Metrics::new(context.registry.clone()),
             news: watch::Sender::new(()),
-            keepers: Cell::new(0),
+            secret_tasks: Cell::new(0),
         });
         let settings = context.settings.borrow().clone();
         let readiness = watch::Sender::new(settings.readiness);
@@ -187,11 +187,11 @@ impl Engine {
             self.house.status.server(None);
             return before;
         };
-        let vault = Rc::new(Vault::open(cache.as_ref(), server));
+        let cached = Rc::new(Cached::open(cache.as_ref(), server));
         // A token in the cache may be that of a replaced server, which ends it.
         let is_taken = self.banks().any(|bank| bank.revokes_on_exit());
-        let adopted = vault.session(SystemTime::now()).filter(|_| !is_taken);
-        match Connection::new(server, adopted, vault, self.house.clone()) {
+        let adopted = cached.session(SystemTime::now()).filter(|_| !is_taken);
+        match Connection::new(server, adopted, cached, self.house.clone()) {
             Ok(connection) => {
                 self.banks.retain(|bank| bank.strong_count() > 0);
                 self.banks.push(connection.bank());

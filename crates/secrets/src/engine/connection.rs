@@ -14,9 +14,9 @@ use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::timeout_at;
 
 use super::House;
+use super::cached::Cached;
 use super::ledger::Ledger;
-use super::secret::{Claim, Keeper, Shown, Value};
-use super::vault::Vault;
+use super::secret::{Claim, SecretTask, Shown, Value};
 use crate::bao::{Bao, SetupError};
 use crate::broker::Broker;
 use crate::fetched::Lease;
@@ -38,8 +38,8 @@ pub(super) struct Bank {
     pub(super) broker: Broker,
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
-    pub(super) vault: Rc<Vault>,
-    /// Becomes true when every lease is to be revoked. Keepers look at it until they have ended.
+    pub(super) cached: Rc<Cached>,
+    /// Becomes true when every lease is to be revoked. The tasks of secrets look at it until they have ended.
     revoke: watch::Sender<bool>,
     /// Leases that could not be revoked then.
     pub(super) unrevoked: Cell<usize>,
@@ -104,7 +104,7 @@ impl Connection {
     pub(super) fn new(
         server: &Server,
         adopted: Option<Session>,
-        vault: Rc<Vault>,
+        cached: Rc<Cached>,
         house: Rc<House>,
     ) -> Result<Rc<Self>, SetupError> {
         let bao = Bao::new(server)?;
@@ -118,14 +118,14 @@ impl Connection {
         spawn_local(keeping.run());
         let ledger = Rc::<Ledger>::default();
         let releasing = spawn_local(ledger.clone().run(tokens.clone()));
-        let saving = spawn_local(vault.clone().run(tokens.clone()));
+        let saving = spawn_local(cached.clone().run(tokens.clone()));
         let following = spawn_local(follow(tokens.clone(), house.clone()));
         Ok(Rc::new(Self {
             bank: Rc::new(Bank {
                 broker: Broker::new(bao.clone(), tokens),
                 house,
                 ledger,
-                vault,
+                cached,
                 revoke: watch::Sender::new(false),
                 unrevoked: Cell::new(0),
                 releasing,
@@ -170,7 +170,7 @@ impl Connection {
         let (shown, receiver) = watch::channel(None);
         let shown = Rc::new(shown);
         secrets.insert(identity, Rc::downgrade(&shown));
-        self.keep(self.keeper(source.clone(), Some(shown)));
+        self.start(self.task(source.clone(), Some(shown)));
         receiver
     }
 
@@ -183,18 +183,18 @@ impl Connection {
             interval: Duration::MAX,
             version: None,
         };
-        let mut keeper = self.keeper(Arc::new(source), None);
-        let claim = keeper.adopt(lease);
-        self.keep(keeper);
+        let mut task = self.task(Arc::new(source), None);
+        let claim = task.adopt(lease);
+        self.start(task);
         claim
     }
 
-    fn keeper(&self, source: Arc<SecretSource>, shown: Option<Rc<Shown>>) -> Keeper {
-        Keeper::new(source, self.bank.clone(), shown)
+    fn task(&self, source: Arc<SecretSource>, shown: Option<Rc<Shown>>) -> SecretTask {
+        SecretTask::new(source, self.bank.clone(), shown)
     }
 
-    fn keep(&self, keeper: Keeper) {
-        spawn_local(keeper.run(self.bank.revoke.subscribe()));
+    fn start(&self, task: SecretTask) {
+        spawn_local(task.run(self.bank.revoke.subscribe()));
     }
 }
 

@@ -203,3 +203,18 @@ fn the_cache_of_another_server_or_namespace_does_not_open() {
     }
     assert!(cache(folder.path()).load(time(200)).unwrap().is_some());
 }
+
+#[test]
+fn a_cache_that_cannot_be_written_or_read_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path());
+    let path = folder.path().join("cache");
+    fs::create_dir(&path).unwrap();
+    for (error, start) in [
+        (cache.save(&contents(&[])).unwrap_err(), "cannot write"),
+        (cache.load(time(100)).unwrap_err(), "cannot read"),
+    ] {
+        let expected = format!("{start} the sealed cache {}: Is a directory", path.display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+}
