@@ -65,14 +65,15 @@ pub enum CacheError {
         reason: String,
     },
     /// A file cannot be read or written.
-    #[error("cannot {doing} the sealed cache {}: {reason}", .path.display())]
+    #[error("cannot {doing} the sealed cache {}", .path.display())]
     File {
         /// What was being done.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        reason: io::Error,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// The file is of something else, or of a newer version of this.
     #[error("{} is not a sealed cache of this version; remove it", .0.display())]
@@ -161,21 +162,21 @@ impl SealedCache {
         // Sealed in place: the plain bytes are written over.
         let nonce = self.key.seal_in_place_append_tag(Aad::from(&self.known), &mut *sealed);
         let nonce = nonce.map_err(|_| self.failed("seal", io::Error::other("it is too long")))?;
-        self.replace(nonce.as_ref(), &sealed).map_err(|reason| self.failed("write", reason))
+        self.replace(nonce.as_ref(), &sealed).map_err(|source| self.failed("write", source))
     }
 
-    fn failed(&self, doing: &'static str, reason: io::Error) -> CacheError {
-        CacheError::File { doing, path: self.path.clone(), reason }
+    fn failed(&self, doing: &'static str, source: io::Error) -> CacheError {
+        CacheError::File { doing, path: self.path.clone(), source }
     }
 
     fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, CacheError> {
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|reason| self.failed("read", reason))?,
+            opened => opened.map_err(|source| self.failed("read", source))?,
         };
         let mut bytes = Zeroizing::new(Vec::new());
         let read = file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|reason| self.failed("read", reason))?;
+        read.map_err(|source| self.failed("read", source))?;
         match bytes.len() > MAX_FILE {
             true => Err(CacheError::Foreign(self.path.clone())),
             false => Ok(Some(bytes)),

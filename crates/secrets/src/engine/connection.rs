@@ -39,7 +39,8 @@ pub(super) struct Bank {
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
     pub(super) cached: Rc<Cached>,
-    /// Becomes true when every lease is to be revoked. The tasks of secrets look at it until they have ended.
+    /// Becomes true when every lease is to be revoked. The tasks of secrets look at it until they
+    /// have ended.
     revoke: watch::Sender<bool>,
     /// Leases that could not be revoked then.
     pub(super) unrevoked: Cell<usize>,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use pillion_model::secrets::{Cache, Server};
 use pillion_runtime::board::Secret;
+use pillion_runtime::causes::Causes;
 use pillion_secrets::cache::{CacheError, CachedSession, Contents, SealedCache};
 use pillion_secrets::fetched::{Datum, Fetched, Lease};
 use pillion_secrets::template::Request;
@@ -215,6 +216,7 @@ fn a_cache_that_cannot_be_written_or_read_says_why() {
         (cache.load(time(100)).unwrap_err(), "cannot read"),
     ] {
         let expected = format!("{start} the sealed cache {}: Is a directory", path.display());
-        assert!(error.to_string().starts_with(&expected), "{error}");
+        let error = Causes(&error).to_string();
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
