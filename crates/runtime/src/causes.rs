@@ -48,8 +48,8 @@ mod tests {
             (Outer::Said(full()), "cannot keep positions: the disk is full"),
             (Outer::Through(full()), "the disk is full"),
             (
-                Outer::Hidden(io::Error::other(Outer::Hidden(full()))),
-                "cannot keep positions: cannot keep positions: the disk is full",
+                Outer::Hidden(io::Error::other(Outer::Through(full()))),
+                "cannot keep positions: the disk is full",
             ),
         ] {
             assert_eq!(Causes(&error).to_string(), expected);
