@@ -25,6 +25,11 @@ pub fn resident_memory_kib(pid: u32) -> u64 {
     status_field(pid, "VmRSS:")
 }
 
+/// Resident memory that is in no file now, in KiB: without code.
+pub fn anonymous_memory_kib(pid: u32) -> u64 {
+    status_field(pid, "RssAnon:")
+}
+
 /// The most resident memory that the process ever had, in KiB.
 pub fn peak_memory_kib(pid: u32) -> u64 {
     status_field(pid, "VmHWM:")
