@@ -13,7 +13,7 @@ use std::time::Duration;
 use pillion_http1::{HeadError, Limits};
 use pillion_model::Reason;
 use pillion_model::snapshot::{
-    Balance, Direction, EndpointSource, Upstream, UpstreamLimits, UpstreamProtocol,
+    Balance, Direction, EndpointSource, Keepalive, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 use pillion_runtime::access_log::{AccessLog, AccessWriter, Protocol};
 use pillion_runtime::board::WorkerExchanges;
@@ -52,6 +52,8 @@ const HOST_LIMITS: UpstreamLimits = UpstreamLimits {
 };
 const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HOST_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const HOST_KEEPALIVE: Keepalive =
+    Keepalive { tcp: Some(Duration::from_secs(30)), h2_ping: Some(Duration::from_secs(300)) };
 
 /// What a worker is started with.
 pub(crate) struct Start {
@@ -207,6 +209,7 @@ fn host_config() -> Upstream {
         balance: Balance::LeastRequest,
         connect_timeout: HOST_CONNECT_TIMEOUT,
         idle_timeout: HOST_IDLE_TIMEOUT,
+        keepalive: HOST_KEEPALIVE,
         limits: HOST_LIMITS,
     }
 }
