@@ -10,7 +10,7 @@ use crate::frames::{
 use crate::{get, post, start, to};
 
 /// Asked soon, and by nothing but HTTP/2.
-const IMPATIENT: &str = "protocol: http2, h2_ping: 100ms, tcp_keepalive: off";
+const IMPATIENT: &str = "protocol: http2, h2_ping: 500ms, tcp_keepalive: off";
 
 /// Answers all streams, except on its first connection: there it does not even answer a PING.
 fn deaf_at_first() -> Origin {
@@ -83,7 +83,7 @@ fn an_endpoint_that_answers_is_kept_however_long_its_stream_is_silent() {
         conn.send(head(asked.stream, 204, END_STREAM));
         conn.wait_for_end();
     });
-    let upstream = IMPATIENT.replace("100ms", "1s");
+    let upstream = IMPATIENT.replace("500ms", "1s");
     let running = start(&to(origin.address(), "retry: {retries: 0}", &upstream));
     assert_eq!(running.connect().send(get("/")).response().status, 204);
 }
@@ -107,7 +107,7 @@ fn nobody_is_asked_while_no_stream_is_open_or_when_it_is_off() {
                 kinds_until_the_end(&mut conn, &sent);
             }
         });
-        let upstream = IMPATIENT.replace("100ms", ping) + ", idle_timeout: 500ms";
+        let upstream = IMPATIENT.replace("500ms", ping) + ", idle_timeout: 500ms";
         let running = start(&to(origin.address(), "", &upstream));
         assert_eq!(running.connect().send(get("/")).response().status, 204);
         // The connection ends when it has been unused for long enough to be asked often.
