@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_model::logs::{Input, Logs, Source};
+use pillion_runtime::causes::Causes;
 use pillion_runtime::role::Stop;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
@@ -334,7 +335,7 @@ impl Generation {
                 say!(
                     Error,
                     "positions cannot be written: what was delivered comes again",
-                    error = error
+                    error = Causes(&error)
                 );
             }
         }
