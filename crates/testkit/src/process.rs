@@ -30,7 +30,8 @@ pub fn anonymous_memory_kib(pid: u32) -> u64 {
     status_field(pid, "RssAnon:")
 }
 
-/// The most resident memory that the process ever had, in KiB.
+/// The most resident memory that the process ever had, in KiB, as the kernel remembers it: a later
+/// look may show some pages less.
 pub fn peak_memory_kib(pid: u32) -> u64 {
     status_field(pid, "VmHWM:")
 }
