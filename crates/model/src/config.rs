@@ -51,10 +51,24 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// What the roles beside the proxy do.
     pub roles: Roles,
-    /// Everything as it is in force, flags and defaults filled in.
-    pub effective: raw::Config,
-    /// What somebody wrote, in the file or on the command line: the rest of `effective` is default.
-    written: Value,
+    /// What somebody wrote, in the file or on the command line, as JSON. A tree of it and one of
+    /// what is in force would take ten times the memory, for good, and few ask for them.
+    written: Box<str>,
+    /// The one default that depends on the command line alone.
+    has_app: bool,
+}
+
+impl Loaded {
+    /// Everything as it is in force, flags and defaults filled in. Made anew by each call.
+    pub fn effective(&self) -> raw::Config {
+        // It has been read once, so it can be read.
+        effective(&self.written, self.has_app).unwrap_or_default()
+    }
+
+    /// What somebody wrote: the rest of [`Loaded::effective`] is default.
+    fn written(&self) -> Value {
+        serde_json::from_str(&self.written).unwrap_or_default()
+    }
 }
 
 /// What the command line says; it wins over the file.
@@ -228,21 +242,26 @@ fn finish(
     mut problems: Problems<'_>,
 ) -> Result<Loaded, Vec<Diagnostic>> {
     fill::overrides(&mut written, overrides);
-    let config = match serde_json::from_value::<raw::Config>(written.clone()) {
-        Ok(config) => config,
+    let text = written.to_string();
+    let effective = match effective(&text, overrides.has_app) {
+        Ok(effective) => effective,
         // What `check` let through fits the structs; should it not, say so rather than guess.
         Err(err) => {
             problems.at(&key::KeyPath::default(), Fault::new(err.to_string()));
             return Err(problems.into_sorted());
         }
     };
-    let effective = fill::defaults(config, overrides.has_app);
     let (settings, snapshot, roles) = resolve::resolve(&effective, &written, &mut problems);
     if problems.is_empty() {
-        Ok(Loaded { settings, snapshot, roles, effective, written })
+        Ok(Loaded { settings, snapshot, roles, written: text.into(), has_app: overrides.has_app })
     } else {
         Err(problems.into_sorted())
     }
+}
+
+/// What is in force when somebody wrote this.
+fn effective(written: &str, has_app: bool) -> serde_json::Result<raw::Config> {
+    serde_json::from_str(written).map(|config| fill::defaults(config, has_app))
 }
 
 /// At most one byte more than the limit, whatever the file is.

@@ -69,6 +69,8 @@ pub enum Reason {
     UpstreamHeadTooLarge,
     /// The endpoint reset the stream.
     UpstreamReset,
+    /// The endpoint does not answer any more, not even to a PING or a keepalive of TCP.
+    UpstreamLost,
     /// No response head in time.
     UpstreamTimeout,
     /// The response or the tunnel fell silent.
@@ -107,6 +109,7 @@ impl Reason {
         Self::UpstreamMalformed,
         Self::UpstreamHeadTooLarge,
         Self::UpstreamReset,
+        Self::UpstreamLost,
         Self::UpstreamTimeout,
         Self::UpstreamIdleTimeout,
         Self::Internal,
@@ -145,6 +148,7 @@ impl Reason {
             Self::UpstreamMalformed => (Upstream, 502, "upstream_malformed", "http_protocol_error", "the response could not be read, or could be read in two ways"),
             Self::UpstreamHeadTooLarge => (Upstream, 502, "upstream_head_too_large", "http_response_header_section_size", "the response head exceeds limits.head_bytes or limits.head_fields"),
             Self::UpstreamReset => (Upstream, 502, "upstream_reset", "connection_terminated", "the endpoint reset the stream"),
+            Self::UpstreamLost => (Upstream, 502, "upstream_lost", "connection_terminated", "the endpoint does not answer any more, not even to a PING or a keepalive of TCP"),
             Self::UpstreamTimeout => (Upstream, 504, "upstream_timeout", "http_response_timeout", "no response head in time"),
             Self::UpstreamIdleTimeout => (Upstream, 504, "upstream_idle_timeout", "connection_read_timeout", "the response or the tunnel fell silent"),
             Self::Internal => (Local, 500, "internal", "proxy_internal_error", "a bug in Pillion: please report it"),

@@ -204,8 +204,20 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// When a silent endpoint is asked whether it is still there.
+    pub keepalive: Keepalive,
     /// Breaker limits.
     pub limits: UpstreamLimits,
+}
+
+/// How long a connection to an endpoint may be silent before the endpoint is asked whether it is
+/// still there; `None`: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// By the kernel, over TCP.
+    pub tcp: Option<Duration>,
+    /// By a PING of HTTP/2, while streams are open.
+    pub h2_ping: Option<Duration>,
 }
 
 /// Where endpoints come from.

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod cli;
 mod failure;
+mod heap;
 mod logs;
 mod metrics;
 mod panics;

@@ -34,6 +34,7 @@ pub(crate) use sidecar::{Addresses, Sidecar};
 
 use crate::cli::RunArguments;
 use crate::failure::Failure;
+use crate::heap;
 use crate::panics;
 use life::Life;
 
@@ -120,6 +121,8 @@ async fn begin(plan: Plan, mut keeper: Option<Keeper>, blocked: Blocked) -> Resu
     if let Some(path) = &plan.ready_file {
         ready_file::remove(path);
     }
+    // What lasts is not to lie scattered among what only the reading needed.
+    heap::release();
     let sidecar = Sidecar::start(&plan.loaded, keeper.is_some())?;
     tokio::spawn(release_after(sidecar.lifecycle.watch()));
     let outputs = keeper.as_mut().map(Keeper::take_outputs).unwrap_or_default();

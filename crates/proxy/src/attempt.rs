@@ -181,7 +181,7 @@ pub(crate) fn known_protocol(exchange: &Exchange) -> Option<bool> {
 pub(crate) async fn ask_protocol(exchange: &Exchange) -> Result<bool, Reason> {
     let Some((pool, config)) = exchange.pool() else { return Err(Reason::Internal) };
     let endpoint = choose(exchange, pool, config).await?;
-    endpoint.ask_h2(Patience { connect: config.connect_timeout, until: None }).await
+    endpoint.ask_h2(Patience::of(config, None)).await
 }
 
 /// The endpoint for an attempt, if the upstream has any.
@@ -216,7 +216,7 @@ async fn checkout(serving: &mut Serving<'_, '_>) -> Result<UpstreamSide, Reason>
         None => waiting(exchange, pool.first_endpoint(config.connect_timeout)).await?,
     };
     exchange.set_endpoint(Rc::clone(&endpoint));
-    let patience = Patience { connect: config.connect_timeout, until: tries.deadline };
+    let patience = Patience::of(&config, tries.deadline);
     if let Some(head) = &request.h2_head {
         for _ in 0..H2_CONNECTIONS_TRIED {
             let lease = match endpoint.h2_with_room() {
@@ -252,7 +252,7 @@ pub(crate) async fn connect(exchange: &mut Exchange) -> Result<Lease, Reason> {
     let (pool, config) = (Rc::clone(pool), Arc::clone(config));
     let endpoint = choose(exchange, &pool, &config).await?;
     exchange.set_endpoint(Rc::clone(&endpoint));
-    endpoint.connect_anew(Patience { connect: config.connect_timeout, until: None }).await
+    endpoint.connect_anew(Patience::of(&config, None)).await
 }
 
 /// The client asked for a tunnel to the endpoint, and there is a connection to it.
@@ -486,7 +486,7 @@ impl Attempt {
         let bulk = &serving.exchange.worker.bulk;
         match serving.downstream.poll_request(cx, bulk, serving.body, sink) {
             Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
-            Poll::Ready(Err(Break::Source)) => Err(Reason::DownstreamAbort),
+            Poll::Ready(Err(Break::Source | Break::Lost)) => Err(Reason::DownstreamAbort),
             Poll::Ready(Err(Break::Malformed)) => Err(Reason::DownstreamMalformed),
             Poll::Ready(Err(Break::Sink)) => {
                 // It may have answered before it read everything: the response decides.
@@ -510,6 +510,7 @@ impl Attempt {
                 return Poll::Ready(relayed.map_err(|broken| match broken {
                     Break::Sink => Reason::DownstreamAbort,
                     Break::Source => Reason::UpstreamTruncated,
+                    Break::Lost => Reason::UpstreamLost,
                     Break::Malformed => Reason::UpstreamMalformed,
                 }));
             }

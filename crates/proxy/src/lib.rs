@@ -35,7 +35,7 @@ mod worker;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ use tokio::time::{Instant, timeout_at};
 pub use listener::{BindError, Bound, bind};
 pub use upstream::{EndpointStatus, UpstreamStatus};
 
+use listener::Share;
 use metrics::DnsStats;
 use state::Applied;
 use upstream::Resolver;
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) connections: [AtomicUsize; 2],
     /// Told when a connection ends during a drain.
     pub(crate) connection_ended: Notify,
+    /// A share of each listening socket until it drains, for workers that start.
+    sockets: Mutex<Vec<Share>>,
 }
 
 /// What the workers are to do.
@@ -127,13 +130,18 @@ impl Proxy {
     /// Starts the workers; they serve when this returns.
     ///
     /// # Errors
-    /// A thread cannot be started, or a listening socket cannot be handed to it.
+    /// A thread cannot be started.
     pub fn start(config: Config) -> io::Result<Self> {
         let resolver = Resolver::new(config.control.clone(), DnsStats::new(&config.registry));
+        let bound = [(Direction::Inbound, config.inbound), (Direction::Outbound, config.outbound)];
+        let bound = bound.into_iter().filter_map(|(direction, bound)| Some((direction, bound?)));
+        let (sockets, paths): (Vec<_>, Vec<_>) =
+            bound.map(|(direction, bound)| bound.into_share(direction)).unzip();
         let shared = Arc::new(Shared {
             upstreams: upstream::Registry::new(resolver),
             connections: [AtomicUsize::new(0), AtomicUsize::new(0)],
             connection_ended: Notify::new(),
+            sockets: Mutex::new(sockets),
         });
         shared.upstreams.set_app(config.app);
         let upstreams = shared.upstreams.apply(&config.snapshot);
@@ -146,25 +154,18 @@ impl Proxy {
         }));
         let mut threads = Vec::with_capacity(config.workers);
         for number in 0..config.workers {
-            let listeners = [
-                (Direction::Inbound, config.inbound.as_ref()),
-                (Direction::Outbound, config.outbound.as_ref()),
-            ];
             let start = worker::Start {
                 number,
                 shared: Arc::clone(&shared),
                 orders: received.clone(),
-                listeners: listener::share(listeners)?,
                 registry: config.registry.clone(),
-                exchanges: config.exchanges.worker(),
+                exchanges: config.exchanges.clone(),
                 access_log: config.access_log.clone(),
                 seed: config.seed,
             };
             threads.push(worker::spawn(start)?);
         }
-        // The sockets themselves now belong to the workers alone: a drain can close them.
-        let bound = [config.inbound, config.outbound].into_iter().flatten();
-        let _paths = bound.filter_map(Bound::into_path).collect();
+        let _paths = paths.into_iter().flatten().collect();
         Ok(Self { shared, orders, threads: Mutex::new(threads), _paths })
     }
 
@@ -228,7 +229,10 @@ impl Proxy {
         }
     }
 
+    /// Takes all workers on to a phase after [`Phase::Serving`].
     fn order(&self, direction: Direction, phase: Phase) {
+        // The rest belongs to the workers, who close it once they have emptied its queue.
+        self.shared.sockets().retain(|share| share.direction != direction);
         self.orders.send_modify(|orders| {
             let current = match direction {
                 Direction::Inbound => &mut orders.inbound,
@@ -240,6 +244,15 @@ impl Proxy {
 }
 
 impl Shared {
+    fn sockets(&self) -> MutexGuard<'_, Vec<Share>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a worker accepts from.
+    pub(crate) fn shares(&self) -> io::Result<Vec<Share>> {
+        self.sockets().iter().map(Share::try_clone).collect()
+    }
+
     fn count(&self, direction: Direction) -> &AtomicUsize {
         let [inbound, outbound] = &self.connections;
         match direction {

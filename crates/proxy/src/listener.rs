@@ -81,8 +81,15 @@ impl Bound {
         &self.address
     }
 
-    pub(crate) fn into_path(self) -> Option<SocketPath> {
-        self.path
+    /// One of a socket of a test's own.
+    #[cfg(test)]
+    pub(crate) fn of(listener: StdTcpListener) -> Self {
+        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
+        Self { socket: Listening::Tcp(listener), address, path: None }
+    }
+
+    pub(crate) fn into_share(self, direction: Direction) -> (Share, Option<SocketPath>) {
+        (Share { direction, socket: self.socket }, self.path)
     }
 }
 
@@ -157,25 +164,22 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// One worker's share of a listening socket. All workers accept from the same queue: a socket for
-/// each (`SO_REUSEPORT`) would lose the connections that wait in its own queue when it is closed.
+/// A share of a listening socket. All workers accept from the same queue: a socket for each
+/// (`SO_REUSEPORT`) would lose the connections that wait in its own queue when it is closed.
+#[derive(Debug)]
 pub(crate) struct Share {
-    direction: Direction,
+    pub(crate) direction: Direction,
     socket: Listening,
 }
 
-/// A share of each socket that there is.
-pub(crate) fn share(listeners: [(Direction, Option<&Bound>); 2]) -> io::Result<Vec<Share>> {
-    let bound = listeners.into_iter().filter_map(|(direction, bound)| Some((direction, bound?)));
-    bound
-        .map(|(direction, bound)| {
-            let socket = match &bound.socket {
-                Listening::Tcp(listener) => Listening::Tcp(listener.try_clone()?),
-                Listening::Unix(listener) => Listening::Unix(listener.try_clone()?),
-            };
-            Ok(Share { direction, socket })
-        })
-        .collect()
+impl Share {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Listening::Tcp(listener) => Listening::Tcp(listener.try_clone()?),
+            Listening::Unix(listener) => Listening::Unix(listener.try_clone()?),
+        };
+        Ok(Self { direction: self.direction, socket })
+    }
 }
 
 enum Accepting {

@@ -127,6 +127,14 @@ static DNS_LOOKUPS: Desc = Desc {
     labels: &["result"],
 };
 
+pub(crate) static RESTARTS: Desc = Desc {
+    name: "pillion_worker_restarts",
+    kind: Kind::Counter,
+    unit: "",
+    help: "Starts of a worker after it failed, which cut its connections.",
+    labels: &[],
+};
+
 /// Every metric of the data path, for the generated reference.
 pub static ALL: &[&Desc] = &[
     &REQUESTS,
@@ -145,6 +153,7 @@ pub static ALL: &[&Desc] = &[
     &UPSTREAM_PENDING,
     &UPSTREAM_ENDPOINTS,
     &DNS_LOOKUPS,
+    &RESTARTS,
 ];
 
 /// A worker's handles for one route.

@@ -2,6 +2,7 @@
 //! peers, translated wherever HTTP/2 is on a side.
 
 use std::cell::RefCell;
+use std::io;
 use std::mem;
 use std::task::{Context, Poll, ready};
 
@@ -10,7 +11,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pillion_http1::Framing;
 
-use crate::stream::Stream;
+use crate::stream::{Stream, is_lost};
 
 /// The one large read buffer of a worker: bodies pass through it, so that connections need no
 /// buffers of their own. 64 KiB responses cost half as much through it as through 16 KiB.
@@ -48,10 +49,22 @@ pub(crate) enum Sink<'a> {
 pub(crate) enum Break {
     /// The source ended inside the message, or failed.
     Source,
+    /// The source does not answer any more.
+    Lost,
     /// The source's bytes are no valid message.
     Malformed,
     /// The sink takes no more.
     Sink,
+}
+
+impl Break {
+    fn of_source(error: &io::Error) -> Self {
+        if is_lost(error) { Self::Lost } else { Self::Source }
+    }
+
+    fn of_h2_source(error: &h2::Error) -> Self {
+        error.get_io().map_or(Self::Source, Self::of_source)
+    }
 }
 
 /// How a body is written to an HTTP/1 sink.
@@ -222,7 +235,8 @@ impl Flow {
             }
             let mut bulk = bulk.borrow_mut();
             let room = bulk.get_mut(..self.read_size).unwrap_or_default();
-            let count = ready!(from.poll_read(cx, room)).map_err(|_| Break::Source)?;
+            let count =
+                ready!(from.poll_read(cx, room)).map_err(|error| Break::of_source(&error))?;
             if count == 0 {
                 self.end_of_source()?;
                 continue;
@@ -419,7 +433,7 @@ impl Flow {
         }
         let mut bulk = bulk.borrow_mut();
         let room = bulk.get_mut(..READ_H2).unwrap_or_default();
-        let count = ready!(from.poll_read(cx, room)).map_err(|_| Break::Source)?;
+        let count = ready!(from.poll_read(cx, room)).map_err(|error| Break::of_source(&error))?;
         if count == 0 {
             self.end_of_source()?;
             self.source_done = false;
@@ -482,9 +496,10 @@ impl Flow {
                     self.end(None);
                 }
             }
-            Some(Err(_)) => return Poll::Ready(Err(Break::Source)),
+            Some(Err(error)) => return Poll::Ready(Err(Break::of_h2_source(&error))),
             None => {
-                let trailers = ready!(from.poll_trailers(cx)).map_err(|_| Break::Source)?;
+                let trailers =
+                    ready!(from.poll_trailers(cx)).map_err(|error| Break::of_h2_source(&error))?;
                 self.end(trailers);
             }
         }

@@ -129,6 +129,13 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Whether an open connection has failed because the other machine does not answer any more. Where
+/// the network has said meanwhile that it finds no way there, the kernel reports that (tcp(7)).
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable)
+}
+
 /// A stream whose first bytes were read already, for protocols that want to read them again.
 #[derive(Debug)]
 pub(crate) struct Rewound {

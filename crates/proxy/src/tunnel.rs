@@ -86,8 +86,10 @@ pub(crate) async fn run(
         if up.poll(cx, bulk, &mut client, server.stream).is_err() {
             return Poll::Ready(Some(Reason::DownstreamAbort));
         }
-        if down.poll(cx, bulk, &mut server, client.stream).is_err() {
-            return Poll::Ready(Some(Reason::UpstreamClosed));
+        if let Err(broken) = down.poll(cx, bulk, &mut server, client.stream) {
+            let is_lost = broken == Break::Lost;
+            let reason = if is_lost { Reason::UpstreamLost } else { Reason::UpstreamClosed };
+            return Poll::Ready(Some(reason));
         }
         // A client that takes nothing more is not served any further; an endpoint that does not may
         // have said something before.

@@ -1,6 +1,7 @@
 //! Upstreams as all workers share them: endpoints, limits, and where the endpoints come from.
 
 mod dns;
+mod h2;
 mod pool;
 mod sources;
 
@@ -18,7 +19,8 @@ use pillion_traffic::breaker::Breaker;
 use tokio::sync::Notify;
 
 pub(crate) use dns::Resolver;
-pub(crate) use pool::{H2Lease, Lease, Patience, Pool, PooledEndpoint};
+pub(crate) use h2::H2Lease;
+pub(crate) use pool::{Lease, Patience, Pool, PooledEndpoint};
 use sources::Sources;
 pub(crate) use sources::Standing;
 

@@ -23,6 +23,7 @@ use crate::downstream::Downstream;
 use crate::relay::{Encoding, Flow, Sink, Source};
 use crate::request::drop_named;
 use crate::respond::{self, Framed};
+use crate::stream::is_lost;
 use crate::upstream::{H2Lease, Lease};
 
 /// Where a request goes and its response comes from.
@@ -151,6 +152,9 @@ impl HeadRelay<'_, '_, '_> {
             ready!(self.poll_interim(cx))?;
             let mut bulk = worker.bulk.borrow_mut();
             let count = match ready!(lease.stream.poll_read(cx, &mut bulk)) {
+                Err(error) if is_lost(&error) => {
+                    return Poll::Ready(Err(self.fail(Reason::UpstreamLost)));
+                }
                 Ok(0) | Err(_) => {
                     let reason = if unread.is_empty() {
                         Reason::UpstreamClosed
@@ -354,7 +358,7 @@ impl HeadRelay<'_, '_, '_> {
             Ok(response) => response,
             Err(error) => {
                 let (reason, sent) = h2_failure(&error);
-                if reason == Reason::UpstreamClosed {
+                if matches!(reason, Reason::UpstreamClosed | Reason::UpstreamLost) {
                     h2.lease.retire();
                 }
                 let judged = self.serving.judge_sent(reason, sent);
@@ -412,6 +416,9 @@ fn h2_failure(error: &h2::Error) -> (Reason, Sent) {
     // The library ends with the peer's GOAWAY those streams alone that it left out.
     if error.is_go_away() && error.is_remote() {
         return (Reason::UpstreamClosed, Sent::Nothing);
+    }
+    if error.get_io().is_some_and(is_lost) {
+        return (Reason::UpstreamLost, Sent::Some);
     }
     if error.is_io() || error.is_go_away() {
         return (Reason::UpstreamClosed, Sent::Some);

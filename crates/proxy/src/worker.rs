@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,22 +15,23 @@ use std::time::Duration;
 use pillion_http1::{HeadError, Limits};
 use pillion_model::Reason;
 use pillion_model::snapshot::{
-    Balance, Direction, EndpointSource, Upstream, UpstreamLimits, UpstreamProtocol,
+    Balance, Direction, EndpointSource, Keepalive, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 use pillion_runtime::access_log::{AccessLog, AccessWriter, Protocol};
-use pillion_runtime::board::WorkerExchanges;
-use pillion_runtime::metrics::Registry;
+use pillion_runtime::board::{Exchanges, WorkerExchanges};
+use pillion_runtime::metrics::{Counter, Registry};
+use pillion_runtime::role::Backoff;
 use pillion_runtime::say;
 use pillion_traffic::random::Random;
 use pillion_traffic::{hops, route};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::exchange::unix_us_now;
-use crate::listener::{self, Share};
-use crate::metrics::WorkerStats;
+use crate::listener;
+use crate::metrics::{RESTARTS, WorkerStats};
 use crate::relay::{BULK, Bulk};
 use crate::state::{ListenerState, State};
 use crate::upstream::Pool;
@@ -52,15 +55,17 @@ const HOST_LIMITS: UpstreamLimits = UpstreamLimits {
 };
 const HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HOST_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const HOST_KEEPALIVE: Keepalive =
+    Keepalive { tcp: Some(Duration::from_secs(30)), h2_ping: Some(Duration::from_secs(300)) };
 
-/// What a worker is started with.
+/// What a worker is started with, as often as it takes.
+#[derive(Clone)]
 pub(crate) struct Start {
     pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: watch::Receiver<Orders>,
-    pub(crate) listeners: Vec<Share>,
     pub(crate) registry: Registry,
-    pub(crate) exchanges: WorkerExchanges,
+    pub(crate) exchanges: Exchanges,
     pub(crate) access_log: AccessLog,
     pub(crate) seed: u64,
 }
@@ -100,21 +105,75 @@ pub(crate) struct Worker {
 pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let name = format!("pillion-worker-{}", start.number);
+    let lasting = Lasting {
+        number: start.number,
+        orders: start.orders.clone(),
+        restarts: start.registry.counter(&RESTARTS, &[]),
+    };
     std::thread::Builder::new().name(name).spawn(move || {
-        let local = LocalSet::new();
-        local.block_on(&runtime, serve(start));
-        // The tasks that are left are dropped here, and record their exchanges as cut.
-        drop(local);
+        let mut starts = 0;
+        lasting.keep(&runtime, || {
+            starts += 1;
+            serve(start.clone(), starts)
+        });
     })
 }
 
-async fn serve(start: Start) {
-    let Start { number, shared, mut orders, listeners, registry, exchanges, access_log, seed } =
-        start;
+/// What of a worker outlives its failure.
+struct Lasting {
+    number: usize,
+    orders: watch::Receiver<Orders>,
+    restarts: Counter,
+}
+
+impl Lasting {
+    /// Runs a worker until it is told to stop, and again after each failure: a process that goes on
+    /// without one of its workers would be slower, or deaf, and nobody would know.
+    fn keep<F>(mut self, runtime: &Runtime, mut run: impl FnMut() -> F)
+    where
+        F: Future<Output = io::Result<()>>,
+    {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = Instant::now();
+            // What workers share is left consistent by any of them at any time; the rest of this one
+            // is dropped with its tasks, which record their exchanges as cut.
+            let ended = catch_unwind(AssertUnwindSafe(|| LocalSet::new().block_on(runtime, run())));
+            let reason = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it panicked".to_owned(),
+            };
+            let wait = backoff.after(began.elapsed());
+            say!(
+                Error,
+                "a worker failed and is started again; its connections are cut",
+                worker = self.number,
+                error = reason,
+                wait = format_args!("{wait:?}")
+            );
+            if runtime.block_on(self.stops_within(wait)) {
+                return;
+            }
+            self.restarts.inc();
+        }
+    }
+
+    async fn stops_within(&mut self, wait: Duration) -> bool {
+        let stopping = self.orders.wait_for(|orders| orders.inbound == Phase::Stopping);
+        time::timeout(wait, stopping).await.is_ok()
+    }
+}
+
+/// Serves until it is told to stop, the first time or, after failures, the second …
+async fn serve(start: Start, starts: u64) -> io::Result<()> {
+    let Start { number, shared, mut orders, registry, exchanges, access_log, seed } = start;
+    let shares = shared.shares()?;
     // Not marked as seen: an order that came before this thread ran is obeyed, too.
     let first = orders.borrow().clone();
     let state = State::new(&first.applied, None);
-    let mut random = Random::new(seed.wrapping_add(number as u64));
+    // Other numbers at each start: an id is given once.
+    let mut random = Random::new(seed.wrapping_add(number as u64).wrapping_add(starts << 32));
     // The same on all workers: a request that comes back may come to another one.
     let pseudonym = format!("pillion-{:08x}", Random::new(seed).next() >> 32);
     let worker = Rc::new(Worker {
@@ -137,21 +196,33 @@ async fn serve(start: Start) {
         random: RefCell::new(Random::new(random.next())),
         shared,
         registry,
-        exchanges,
+        exchanges: exchanges.worker(),
     });
-    for share in listeners {
-        drop(spawn_local(accept(Rc::clone(&worker), share)));
+    let mut vital = JoinSet::new();
+    for share in shares {
+        vital.spawn_local(listener::run(Rc::clone(&worker), share));
     }
-    drop(spawn_local(flush_log(Rc::clone(&worker))));
-    drop(spawn_local(sweep(Rc::clone(&worker))));
-    obey(&worker, &mut orders).await;
+    vital.spawn_local(flush_log(Rc::clone(&worker)));
+    vital.spawn_local(sweep(Rc::clone(&worker)));
+    tokio::select! {
+        () = obey(&worker, &mut orders) => {}
+        failed = failure(&mut vital) => return Err(failed),
+    }
     worker.log.borrow_mut().flush();
+    Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, share: Share) {
-    if let Err(error) = listener::run(worker, share).await {
-        say!(Error, "a worker cannot use a listening socket", error = error);
+/// Waits until one of the tasks fails that the worker cannot be without; a panic goes on here.
+async fn failure(vital: &mut JoinSet<io::Result<()>>) -> io::Error {
+    while let Some(ended) = vital.join_next().await {
+        match ended.map_err(JoinError::try_into_panic) {
+            Ok(Ok(())) | Err(Err(_)) => {}
+            Ok(Err(error)) => return error,
+            Err(Ok(panic)) => resume_unwind(panic),
+        }
     }
+    // Only orders end it now.
+    pending().await
 }
 
 /// Follows the orders until they are to stop, or nobody is left to give any.
@@ -174,7 +245,7 @@ async fn obey(worker: &Worker, orders: &mut watch::Receiver<Orders>) {
 }
 
 /// Hands lines over soon after the first of them, and sleeps while there is none.
-async fn flush_log(worker: Rc<Worker>) {
+async fn flush_log(worker: Rc<Worker>) -> io::Result<()> {
     loop {
         worker.log_waits.notified().await;
         time::sleep(LOG_DELAY).await;
@@ -183,7 +254,7 @@ async fn flush_log(worker: Rc<Worker>) {
     }
 }
 
-async fn sweep(worker: Rc<Worker>) {
+async fn sweep(worker: Rc<Worker>) -> io::Result<()> {
     let mut ticks = time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -207,6 +278,7 @@ fn host_config() -> Upstream {
         balance: Balance::LeastRequest,
         connect_timeout: HOST_CONNECT_TIMEOUT,
         idle_timeout: HOST_IDLE_TIMEOUT,
+        keepalive: HOST_KEEPALIVE,
         limits: HOST_LIMITS,
     }
 }
@@ -385,3 +457,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

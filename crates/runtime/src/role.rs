@@ -37,8 +37,28 @@ pub(crate) static UP: Desc = Desc {
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// A role that ran for so long has come to rest: the next failure is the first again.
+/// What ran for so long has come to rest: the next failure is the first again.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// The waits before what has failed is started again: half a second, doubled up to a minute for what
+/// fails again and again.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(BACKOFF)
+    }
+}
+
+impl Backoff {
+    /// The next wait, after a failure of what had run for so long.
+    pub fn after(&mut self, ran: Duration) -> Duration {
+        let wait = if ran > SETTLED { BACKOFF } else { self.0 };
+        self.0 = (wait * 2).min(BACKOFF_MAX);
+        wait
+    }
+}
 
 /// How a role is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +219,7 @@ impl Keeper {
         F: Future<Output = Result<(), E>> + 'static,
         E: Error,
     {
-        let mut wait = BACKOFF;
+        let mut backoff = Backoff::default();
         loop {
             self.up.set(1);
             let began = Instant::now();
@@ -216,13 +236,9 @@ impl Keeper {
                 Ok(Err(error)) => Causes(&error).to_string(),
                 Err(_) => "it panicked".to_owned(),
             };
-            if began.elapsed() > SETTLED {
-                wait = BACKOFF;
-            }
-            if !self.again(runtime, reason, wait) {
+            if !self.again(runtime, reason, backoff.after(began.elapsed())) {
                 break;
             }
-            wait = (wait * 2).min(BACKOFF_MAX);
         }
         self.state.send_replace(State::Ended);
     }
@@ -272,6 +288,15 @@ mod tests {
         role.stop(Instant::now());
         runtime.block_on(role.ended());
         assert_eq!(*role.state.borrow(), State::Ended);
+    }
+
+    #[test]
+    fn waits_double_up_to_a_minute_and_begin_anew_after_a_minute_of_rest() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..9).map(|_| backoff.after(SETTLED).as_secs_f32()).collect();
+        assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        let waits = [61, 60].map(|ran| backoff.after(Duration::from_secs(ran)).as_secs_f32());
+        assert_eq!(waits, [0.5, 1.0]);
     }
 
     #[test]

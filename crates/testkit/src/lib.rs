@@ -50,7 +50,9 @@ pub use peer::{
     Rsyslog, python, tool,
 };
 pub use pillion::{Builder, Finished, Pillion};
-pub use process::{is_alive, peak_memory_kib, resident_memory_kib, send_signal};
+pub use process::{
+    anonymous_memory_kib, is_alive, peak_memory_kib, resident_memory_kib, send_signal,
+};
 pub use refusal::ClosedPort;
 pub use relay::Relay;
 pub use rest::{Answer, Rest};

@@ -1,6 +1,7 @@
 //! A network and a view of `/etc` that belong to one test alone.
 
 use std::fs;
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
@@ -70,6 +71,15 @@ impl Network {
     /// Replaces what `/etc/hosts` says.
     pub fn write_hosts(&self, text: &str) {
         fs::write(self.folder.path().join("hosts"), text).unwrap();
+    }
+
+    /// From now on whatever is sent to this address vanishes without a word, on open connections
+    /// too: as if its machine had lost its power.
+    pub fn lose(&self, address: IpAddr) {
+        // The rule of local addresses is the first of all, unless it is moved.
+        self.ip("rule add pref 2 lookup local");
+        self.ip("rule del pref 0");
+        self.ip(&format!("rule add pref 1 to {address} blackhole"));
     }
 
     /// Runs `ip` with these arguments.

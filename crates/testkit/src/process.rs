@@ -25,7 +25,13 @@ pub fn resident_memory_kib(pid: u32) -> u64 {
     status_field(pid, "VmRSS:")
 }
 
-/// The most resident memory that the process ever had, in KiB.
+/// Resident memory that is in no file now, in KiB: without code.
+pub fn anonymous_memory_kib(pid: u32) -> u64 {
+    status_field(pid, "RssAnon:")
+}
+
+/// The most resident memory that the process ever had, in KiB, as the kernel remembers it: a later
+/// look may show some pages less.
 pub fn peak_memory_kib(pid: u32) -> u64 {
     status_field(pid, "VmHWM:")
 }

@@ -117,6 +117,7 @@ const fn may_pass(reason: Reason) -> bool {
         | Reason::UpstreamClosed
         | Reason::UpstreamTruncated
         | Reason::UpstreamReset
+        | Reason::UpstreamLost
         | Reason::UpstreamTimeout => true,
         // The client's doing, or its leaving.
         Reason::DownstreamAbort

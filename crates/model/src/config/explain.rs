@@ -6,11 +6,12 @@ use super::Loaded;
 
 /// Every key that is in force; what nobody wrote has `# default` behind it.
 pub fn explain(loaded: &Loaded) -> String {
-    let effective = serde_json::to_value(&loaded.effective).unwrap_or_default();
+    let effective = serde_json::to_value(loaded.effective()).unwrap_or_default();
+    let written = loaded.written();
     let mut lines = Lines(String::new());
     if let Value::Object(sections) = &effective {
         for (key, value) in sections {
-            lines.entry(0, key, value, loaded.written.get(key));
+            lines.entry(0, key, value, written.get(key));
         }
     }
     lines.0

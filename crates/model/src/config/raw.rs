@@ -326,6 +326,13 @@ pub struct Upstream {
     pub connect_timeout: Period,
     /// How long an unused connection is kept.
     pub idle_timeout: Period,
+    /// Silence on a TCP connection after which the kernel asks the endpoint's machine whether it is
+    /// still there: three times, a third of this apart. Without an answer the connection is lost.
+    pub tcp_keepalive: Timeout,
+    /// Silence on an HTTP/2 connection with open streams after which the endpoint gets a PING, after
+    /// twice this at the latest. Without an answer within this time, 20 s at most, the connection is
+    /// lost. Servers of gRPC by default end connections that get more than one in 5 minutes.
+    pub h2_ping: Timeout,
     /// What the upstream may hold; more is refused at once with 503.
     pub limits: UpstreamLimits,
 }
@@ -338,6 +345,8 @@ impl Default for Upstream {
             balance: Balance::LeastRequest,
             connect_timeout: Period::from_secs(5),
             idle_timeout: Period::from_secs(60),
+            tcp_keepalive: Timeout::After(Period::from_secs(30)),
+            h2_ping: Timeout::After(Period::from_secs(300)),
             limits: UpstreamLimits::default(),
         }
     }

@@ -14,8 +14,8 @@ use super::raw::{self, Config, ListenAddress};
 use super::text::{Fault, LogForm, LogTarget};
 use crate::settings::{AppSettings, Listen, RestartPolicy, Roles, Settings};
 use crate::snapshot::{
-    AccessLog, Balance, Direction, EndpointSource, Limits, Listener, ListenerProtocol, LogFormat,
-    LogOutput, Snapshot, Trust, Upstream, UpstreamLimits, UpstreamProtocol,
+    AccessLog, Balance, Direction, EndpointSource, Keepalive, Limits, Listener, ListenerProtocol,
+    LogFormat, LogOutput, Snapshot, Trust, Upstream, UpstreamLimits, UpstreamProtocol,
 };
 
 mod logs;
@@ -209,6 +209,7 @@ fn upstream(name: &str, raw: &raw::Upstream) -> Upstream {
         },
         connect_timeout: raw.connect_timeout.get(),
         idle_timeout: raw.idle_timeout.get(),
+        keepalive: Keepalive { tcp: raw.tcp_keepalive.get(), h2_ping: raw.h2_ping.get() },
         limits: UpstreamLimits {
             connections: raw.limits.connections,
             pending: raw.limits.pending,

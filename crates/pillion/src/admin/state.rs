@@ -77,7 +77,7 @@ fn upstream(status: &UpstreamStatus) -> Value {
 }
 
 fn routes(view: &View) -> Value {
-    let effective = &view.config.borrow().loaded.effective;
+    let effective = view.config.borrow().loaded.effective();
     json!({"inbound": effective.inbound.routes, "outbound": effective.outbound.routes})
 }
 
@@ -135,14 +135,14 @@ fn config_dump(view: &View) -> Value {
         "last_reload": config.last.as_ref().map(|(reloaded, at)| {
             json!({"result": reloaded.to_string(), "at": unix_seconds(*at)})
         }),
-        "config": config.loaded.effective,
+        "config": config.loaded.effective(),
     })
 }
 
 /// YAML that can be read again; what is said about it stands in comments.
 fn config_page(request: &Request, view: &ConfigView) -> Response {
     if request.header("accept").is_some_and(|accept| accept.contains("application/json")) {
-        return Response::json(format!("{:#}\n", json!(view.loaded.effective)));
+        return Response::json(format!("{:#}\n", json!(view.loaded.effective())));
     }
     let file = view.file.as_deref().unwrap_or("the command line and defaults alone");
     let mut page = format!("from: {file}\n");

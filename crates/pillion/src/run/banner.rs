@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use pillion_model::config::Loaded;
 use pillion_model::config::raw::{Config, Listener};
 use pillion_model::settings::Address;
 use pillion_runtime::say;
@@ -14,9 +15,9 @@ const SHOWN: usize = 3;
 
 /// Says that the sidecar, and the app if there is one, is there: a few lines on a terminal, one
 /// message elsewhere.
-pub(super) fn show(addresses: &Addresses, app: &AppView, config: &Config) {
+pub(super) fn show(addresses: &Addresses, app: &AppView, loaded: &Loaded) {
     if io::stderr().is_terminal() {
-        print::error(&banner(addresses, app, config));
+        print::error(&banner(addresses, app, &loaded.effective()));
         return;
     }
     let listener = |address: &Option<Address>| {
@@ -108,7 +109,7 @@ mod tests {
     }
 
     fn config(text: &str) -> Config {
-        parse("test", text, &Overrides::default()).unwrap().effective
+        parse("test", text, &Overrides::default()).unwrap().effective()
     }
 
     #[test]

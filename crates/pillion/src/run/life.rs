@@ -228,9 +228,9 @@ impl Life {
     /// Says once, to people and to the service manager, that everything is there.
     fn announce(&mut self) {
         if !std::mem::replace(&mut self.announced, true) {
-            let config = self.reloads.loaded();
+            let loaded = self.reloads.loaded();
             let app = self.app_view.borrow().clone();
-            banner::show(&self.sidecar.addresses, &app, &config.effective);
+            banner::show(&self.sidecar.addresses, &app, &loaded);
             self.notify(|notifier| notifier.ready(SERVING));
         }
     }

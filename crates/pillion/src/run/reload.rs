@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{Sidecar, Source, roles};
 use crate::failure::named;
+use crate::heap;
 use crate::metrics::{APPLIED_AT, RELOAD_SUCCESS, RELOADS};
 
 /// Larger files are left to the reader of the configuration, which refuses them.
@@ -163,13 +164,19 @@ impl Reloads {
     }
 
     fn take(&self, sidecar: &Sidecar) -> Reloaded {
+        let reloaded = self.put_in_force(sidecar);
+        heap::release();
+        reloaded
+    }
+
+    fn put_in_force(&self, sidecar: &Sidecar) -> Reloaded {
         let Some(file) = &self.source.file else { return Reloaded::Unchanged };
         let loaded = match read(file, &self.source.overrides) {
             Ok(loaded) => loaded,
             Err(problems) => return Reloaded::Refused { problems },
         };
         let before = self.loaded();
-        if loaded.effective == before.effective {
+        if loaded.effective() == before.effective() {
             return Reloaded::Unchanged;
         }
         // First what may fail, so that a change is taken as a whole or not at all.

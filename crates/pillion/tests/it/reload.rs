@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use pillion_testkit::{Origin, Pillion, Signal, eventually};
+use pillion_testkit::{Origin, Pillion, Signal, anonymous_memory_kib, eventually};
 
 use crate::{get, inbound_to, pillion};
 
@@ -185,5 +185,32 @@ fn reload_often(pillion: &Pillion, a: &Origin, b: &Origin) {
         assert_eq!(pillion.admin.post("/reload").0, 200, "round {round}");
         pillion.write_config(BAD);
         assert_ne!(pillion.admin.post("/reload").0, 200, "round {round}");
+    }
+}
+
+#[test]
+fn what_only_the_reading_of_a_large_file_needed_is_given_back() {
+    const UPSTREAMS: u64 = 1_000;
+    /// 15,000 KiB and more stay where nothing is given back.
+    const MOST_KIB: u64 = 10 * UPSTREAMS;
+    let large = |streams: u32| {
+        let mut text = format!("limits: {{h2_streams: {streams}}}\noutbound:\n  routes:\n");
+        for at in 0..UPSTREAMS {
+            text += &format!("    - {{match: {{path: /{at}}}, upstream: spare-{at}}}\n");
+        }
+        text += "upstreams:\n";
+        for at in 0..UPSTREAMS {
+            text += &format!("  spare-{at}: {{endpoints: [\"127.0.0.1:1\"]}}\n");
+        }
+        text
+    };
+    let (small, pillion) = (pillion().start(), pillion().config(large(100)).start());
+    let own = anonymous_memory_kib(small.pid());
+    let is_small = || anonymous_memory_kib(pillion.pid()) < own + MOST_KIB;
+    eventually("what the start has read is given back", is_small);
+    for streams in 101..104 {
+        pillion.write_config(&large(streams));
+        assert_eq!(pillion.admin.post("/reload").0, 200);
+        eventually("what the reload has read is given back", is_small);
     }
 }

@@ -7,24 +7,28 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use pillion_model::Reason;
-use pillion_model::snapshot::Upstream;
+use pillion_model::snapshot::{Keepalive, Upstream};
 use pillion_traffic::balance::{self, Load};
 use pillion_traffic::breaker::{Breaker, Permit};
 use pillion_traffic::random::Random;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::h2::{H2Connection, H2Lease};
 use super::{Endpoint, H2Knowledge, SharedUpstream, Standing, Target};
 use crate::h2_settings;
 use crate::stream::Stream;
 
 /// How long an endpoint may take to show that it speaks HTTP/2: an app of HTTP/1 may say nothing.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Questions of the kernel that may stay without an answer.
+const PROBES: u32 = 3;
+/// The longest time between two, in seconds, that the kernel takes (tcp(7), `MAX_TCP_KEEPIDLE`).
+const PROBE_MAX: u64 = 32_767;
 
 /// What a worker keeps for one upstream.
 pub(crate) struct Pool {
@@ -173,16 +177,14 @@ impl Pool {
                 .borrow_mut()
                 .retain(|idle| now - idle.since < idle_timeout && !idle.stream.is_stale());
             endpoint.h2.borrow_mut().retain(|connection| {
-                let is_busy = connection.active.get() > 0;
-                let is_fresh = now - connection.last_used.get() < idle_timeout;
-                !connection.retired.get() && (is_busy || is_fresh)
+                !connection.is_retired() && connection.is_in_use(idle_timeout, now)
             });
         }
     }
 }
 
 /// A place among the upstream's connections; tells those who wait when it comes free.
-struct Slot {
+pub(super) struct Slot {
     permit: Option<Permit<Arc<Breaker>>>,
     upstream: Arc<SharedUpstream>,
 }
@@ -234,8 +236,17 @@ impl Lease {
 /// Bounds of one checkout.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
-    pub(crate) connect: Duration,
-    pub(crate) until: Option<Instant>,
+    connect: Duration,
+    until: Option<Instant>,
+    /// How long the connection, once there is one, may be silent.
+    keepalive: Keepalive,
+}
+
+impl Patience {
+    /// That of an upstream; for a checkout that `until` bounds as well.
+    pub(crate) fn of(upstream: &Upstream, until: Option<Instant>) -> Self {
+        Self { connect: upstream.connect_timeout, until, keepalive: upstream.keepalive }
+    }
 }
 
 impl PooledEndpoint {
@@ -317,22 +328,18 @@ impl PooledEndpoint {
             }
             self.h2_connecting.set(true);
             let _done = Connecting(self);
-            let lease = self.connect_anew(patience).await?;
-            let connection = h2_handshake(lease).await?;
+            let Lease { stream, slot, endpoint, .. } = self.connect_anew(patience).await?;
+            let silence = patience.keepalive.h2_ping;
+            let endpoint = Arc::clone(&endpoint.shared);
+            let connection = H2Connection::open(stream, slot, endpoint, silence).await?;
             self.h2.borrow_mut().push(connection);
         }
     }
 
     pub(crate) fn h2_with_room(&self) -> Option<H2Lease> {
         let mut connections = self.h2.borrow_mut();
-        connections.retain(|connection| !connection.retired.get());
-        let open = connections.iter().find(|connection| {
-            connection.active.get() < connection.send.borrow().current_max_send_streams()
-        })?;
-        open.active.set(open.active.get() + 1);
-        open.last_used.set(Instant::now());
-        let reused = open.used.replace(true);
-        Some(H2Lease { connection: Rc::clone(open), reused })
+        connections.retain(|connection| !connection.is_retired());
+        connections.iter().find_map(H2Connection::lease)
     }
 
     /// Whether the endpoint speaks HTTP/2 with prior knowledge: asked once, on a connection of its
@@ -382,74 +389,15 @@ enum Waited {
     Idle(Lease),
 }
 
-/// One HTTP/2 connection to an endpoint.
-pub(crate) struct H2Connection {
-    send: RefCell<SendRequest<Bytes>>,
-    active: Cell<usize>,
-    /// Whether it has carried a stream.
-    used: Cell<bool>,
-    /// Whether it takes no more streams: it was closed, or its peer is going away.
-    retired: Cell<bool>,
-    last_used: Cell<Instant>,
-}
-
-/// A place for one stream, until dropped.
-pub(crate) struct H2Lease {
-    connection: Rc<H2Connection>,
-    /// Whether the connection carried a stream before: then its peer may be closing it just now.
-    pub(crate) reused: bool,
-}
-
-impl H2Lease {
-    /// A handle that can open the stream.
-    pub(crate) fn sender(&self) -> SendRequest<Bytes> {
-        self.connection.send.borrow().clone()
-    }
-
-    /// Keeps the connection from being given further streams.
-    pub(crate) fn retire(&self) {
-        self.connection.retired.set(true);
-    }
-}
-
-impl Drop for H2Lease {
-    fn drop(&mut self) {
-        self.connection.active.set(self.connection.active.get().saturating_sub(1));
-        self.connection.last_used.set(Instant::now());
-    }
-}
-
-async fn h2_handshake(lease: Lease) -> Result<Rc<H2Connection>, Reason> {
-    let Lease { stream, slot, .. } = lease;
-    let (send, driver) = h2_settings::client()
-        .handshake::<_, Bytes>(stream)
-        .await
-        .map_err(|_| Reason::UpstreamConnectFailed)?;
-    let connection = Rc::new(H2Connection {
-        send: RefCell::new(send),
-        active: Cell::new(0),
-        used: Cell::new(false),
-        retired: Cell::new(false),
-        last_used: Cell::new(Instant::now()),
-    });
-    let watched = Rc::downgrade(&connection);
-    drop(spawn_local(async move {
-        // Its streams report what went wrong with them; here it only matters that it ended.
-        drop(driver.await);
-        if let Some(connection) = watched.upgrade() {
-            connection.retired.set(true);
-        }
-        drop(slot);
-    }));
-    Ok(connection)
-}
-
 async fn open(target: &Target, patience: Patience) -> Result<Stream, Reason> {
     let connecting = async {
         match target {
             Target::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
+                if let Some(silence) = patience.keepalive.tcp {
+                    SockRef::from(&stream).set_tcp_keepalive(&probes(silence))?;
+                }
                 Ok(Stream::Tcp(stream))
             }
             Target::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
@@ -460,6 +408,16 @@ async fn open(target: &Target, patience: Patience) -> Result<Stream, Reason> {
         Ok(Err(error)) => Err(connect_reason(&error)),
         Err(_) => Err(Reason::UpstreamConnectTimeout),
     }
+}
+
+/// When the kernel asks whether the other machine is still there. `TCP_USER_TIMEOUT`, which would
+/// also end waiting for data to be acknowledged, would end connections whose peer only reads slowly.
+fn probes(silence: Duration) -> TcpKeepalive {
+    let seconds = |time: Duration| Duration::from_secs(time.as_secs().clamp(1, PROBE_MAX));
+    TcpKeepalive::new()
+        .with_time(seconds(silence))
+        .with_interval(seconds(silence / PROBES))
+        .with_retries(PROBES)
 }
 
 fn connect_reason(error: &io::Error) -> Reason {

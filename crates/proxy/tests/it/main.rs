@@ -16,6 +16,7 @@ mod pool;
 mod reload;
 mod retries;
 mod served;
+mod silence;
 mod stalls;
 mod tunnels;
 

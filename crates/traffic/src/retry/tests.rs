@@ -80,6 +80,7 @@ fn expected(reason: Reason) -> [Next; 8] {
         | Reason::UpstreamConnectFailed
         | Reason::UpstreamTruncated
         | Reason::UpstreamReset
+        | Reason::UpstreamLost
         | Reason::UpstreamTimeout => [After, After, After, After, After, After, Stop, Stop],
         _ => [Stop; 8],
     }

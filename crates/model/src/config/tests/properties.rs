@@ -116,7 +116,7 @@ proptest! {
         let again = parse("explain", &page, &overrides);
         let again = again.map_err(|problems| TestCaseError::fail(problems[0].to_string()))?;
         prop_assert_eq!(&again.snapshot, &loaded.snapshot);
-        prop_assert_eq!(&again.effective, &loaded.effective);
+        prop_assert_eq!(again.effective(), loaded.effective());
         // And nothing is default any more.
         let marked = explain(&again);
         prop_assert!(!marked.contains("# default"), "{}", marked);
