@@ -135,7 +135,7 @@ fn server(raw: &raw::Server, path: &KeyPath, problems: &mut Problems<'_>) -> Opt
         problems.at(&path.key("backoff"), fault.hint("raise backoff_max, or make this shorter"));
     }
     Some(Server {
-        url: Arc::from(url.as_str()),
+        url: base(url, &path.key("url"), problems),
         ca: file(&raw.ca),
         server_name: text(&raw.server_name),
         namespace: text(&raw.namespace),
@@ -219,7 +219,7 @@ fn origin(
                 return None;
             };
             Some(ConfigOrigin::Etcd {
-                url: Arc::from(url.as_str()),
+                url: base(url, &path.key("etcd"), problems),
                 ca: file(&raw.ca),
                 identity: file(&raw.certificate).zip(file(&raw.key)),
                 prefix: prefix.to_string(),
@@ -271,6 +271,13 @@ fn cache(raw: &raw::Cache, path: &KeyPath, problems: &mut Problems<'_>) -> Optio
         (None, Some(_)) => without_effect(&[("key_file", true)], "file", path, problems),
     }
     None
+}
+
+fn base(raw: &raw::ServerUrl, path: &KeyPath, problems: &mut Problems<'_>) -> Arc<str> {
+    if let Err(fault) = raw.base() {
+        problems.at(path, fault);
+    }
+    Arc::from(raw.as_str())
 }
 
 fn number(raw: u32) -> usize {
