@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use pillion_client::{Client, Error, Options, Tls};
+use pillion_client::{Client, Error, Options, Tls, dial};
 use pillion_testkit::ClosedPort;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -108,6 +108,20 @@ async fn a_server_is_trusted_by_the_named_authority_alone() {
 }
 
 #[tokio::test]
+async fn a_bare_connection_says_whom_to_trust_too() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = ours.server("localhost", false);
+    let address = format!("localhost:{}", server.address.port());
+    let dialled = async |ca| {
+        let tls = Tls { ca: Some(ca), ..Tls::default() };
+        dial(&address, Some(&tls), Duration::from_secs(20)).await
+    };
+    assert!(dialled(ours.ca()).await.is_ok());
+    let error = dialled(theirs.ca()).await.unwrap_err().to_string();
+    assert!(error.ends_with("name its authority with ca"), "{error}");
+}
+
+#[tokio::test]
 async fn the_name_of_the_server_is_that_of_the_url_or_the_one_that_is_given() {
     let authority = Authority::new();
     let server = authority.server("bao.internal", false);
@@ -171,7 +185,7 @@ async fn a_server_without_tls_is_said_to_be_one() {
     let tls = Tls { ca: Some(authority.ca()), ..Tls::default() };
     let error = get(&url, tls).await.unwrap_err().to_string();
     assert!(
-        error.ends_with("does not speak TLS; begin the URL with http://, or name another port"),
+        error.ends_with("does not speak TLS: write the URL without it, or name another port"),
         "{error}"
     );
 }
