@@ -108,17 +108,22 @@ async fn a_server_is_trusted_by_the_named_authority_alone() {
 }
 
 #[tokio::test]
-async fn a_bare_connection_says_whom_to_trust_too() {
+async fn a_bare_connection_knows_whom_to_trust_and_under_which_name() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let server = ours.server("localhost", false);
+    let server = ours.server("bao.internal", false);
     let address = format!("localhost:{}", server.address.port());
-    let dialled = async |ca| {
-        let tls = Tls { ca: Some(ca), ..Tls::default() };
-        dial(&address, Some(&tls), Duration::from_secs(20)).await
-    };
-    assert!(dialled(ours.ca()).await.is_ok());
-    let error = dialled(theirs.ca()).await.unwrap_err().to_string();
-    assert!(error.ends_with("name its authority with ca"), "{error}");
+    for (authority, name, expected) in [
+        (&ours, Some("bao.internal"), None),
+        (&ours, None, Some("certificate not valid for name")),
+        (&theirs, Some("bao.internal"), Some("name its authority with ca")),
+    ] {
+        let server_name = name.map(str::to_owned);
+        let tls = Tls { ca: Some(authority.ca()), server_name, ..Tls::default() };
+        let error = dial(&address, Some(&tls), Duration::from_secs(20)).await.err();
+        let error = error.map(|error| error.to_string());
+        let says = |words| error.as_ref().is_some_and(|error| error.contains(words));
+        assert!(expected.map_or(error.is_none(), says), "{name:?}: {error:?}");
+    }
 }
 
 #[tokio::test]
