@@ -142,6 +142,19 @@ fn outlets(settings: &Logs, budget: &Budget) -> Result<Outlets, Error> {
     settings.sinks.iter().map(open).collect()
 }
 
+/// Writes down how far the files of each source were delivered.
+async fn save_positions(tails: Vec<Tail>) {
+    for mut tail in tails {
+        if let Err(error) = tail.save().await {
+            say!(
+                Error,
+                "positions cannot be written: what was delivered comes again",
+                error = error
+            );
+        }
+    }
+}
+
 impl Generation {
     /// Starts sources and sinks.
     ///
@@ -322,33 +335,26 @@ impl Generation {
             () = self.given_up(patience) => patience == Patience::WhileSomethingMoves,
             () = stop.over() => false,
         };
-        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
-        let rest = async { while feeds.join_next().await.is_some() {} };
-        drop(timeout(LAST_WORDS, rest).await);
-        // What was on its way goes back to the queues.
-        self.tasks.abort_all();
-        while self.tasks.join_next().await.is_some() {}
-        let deliveries = self.deliveries.get_mut();
-        deliveries.abort_all();
-        while deliveries.join_next().await.is_some() {}
-        feeds.shutdown().await;
+        self.stop_tasks(feeds).await;
         let stalled = self.once.filter(|_| has_stalled).and_then(|once| once.give_up);
         let mut left = Left { unread, stalled, ..Left::default() };
         for outlet in self.outlets.iter() {
             left.waiting += outlet.keep_rest().await.records;
         }
         self.say_lost();
-        for tail in &mut tails {
-            if let Err(error) = tail.save().await {
-                say!(
-                    Error,
-                    "positions cannot be written: what was delivered comes again",
-                    error = error
-                );
-            }
-        }
+        save_positions(tails).await;
         show(&self, &self.status);
         self.left(left)
+    }
+
+    /// Ends all that runs. What was on its way to a sink goes back to its queue.
+    async fn stop_tasks(&mut self, mut feeds: JoinSet<()>) {
+        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
+        let rest = async { while feeds.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, rest).await);
+        self.tasks.shutdown().await;
+        self.deliveries.get_mut().shutdown().await;
+        feeds.shutdown().await;
     }
 
     /// Texts and records that nobody can read again, and that were not delivered to every sink or
