@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use pillion_model::config::Diagnostic;
+use pillion_runtime::causes::Causes;
 
 use crate::print;
 
@@ -25,12 +26,12 @@ impl Failure {
 
     /// The process could not do what it was asked for; `doing` says what, `error` why.
     pub(crate) fn doing(doing: &str, error: &dyn Error) -> Self {
-        Self { code: 1, message: format!("pillion: error: {doing}: {}", chain(error)) }
+        Self { code: 1, message: format!("pillion: error: {doing}: {}", Causes(error)) }
     }
 
     /// An error that says by itself what was being done.
     pub(crate) fn because(error: &dyn Error) -> Self {
-        Self { code: 1, message: format!("pillion: error: {}", chain(error)) }
+        Self { code: 1, message: format!("pillion: error: {}", Causes(error)) }
     }
 
     /// The app did not start; `code` is what a shell would report.
@@ -58,20 +59,6 @@ impl Failure {
 /// Every problem, with an empty line between two.
 pub(crate) fn list(problems: &[Diagnostic]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
-}
-
-/// An error with its causes, each said once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(&format!(": {said}"));
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The name of a file in messages.

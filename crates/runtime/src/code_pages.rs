@@ -19,8 +19,10 @@ use tokio::time::timeout;
 
 use crate::say;
 
-/// So long after the last change there is rest: a start's last steps come after it is ready.
-const REST: Duration = Duration::from_millis(500);
+/// So long after the last change, code is given back: soon, so that what begins then does not come on
+/// top of what the start left behind, and again when there is rest, for a start's last steps come
+/// after it is ready.
+const RESTS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// Gives back what is mapped of program and libraries: soon, and whenever something has changed and
 /// there is rest again. For changes that come with much work and are rare; never for each exchange,
@@ -28,9 +30,11 @@ const REST: Duration = Duration::from_millis(500);
 pub async fn release_after<T>(mut changes: watch::Receiver<T>) {
     changes.mark_changed();
     while changes.changed().await.is_ok() {
-        while let Ok(Ok(())) = timeout(REST, changes.changed()).await {}
-        if let Err(error) = release() {
-            say!(Debug, "code that is not needed any more stays in memory", error = error);
+        for rest in RESTS {
+            while let Ok(Ok(())) = timeout(rest, changes.changed()).await {}
+            if let Err(error) = release() {
+                say!(Debug, "code that is not needed any more stays in memory", error = error);
+            }
         }
     }
 }

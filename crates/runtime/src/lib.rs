@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod board;
+pub mod causes;
 pub mod code_pages;
 pub mod cost;
 mod decimal;

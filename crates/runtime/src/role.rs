@@ -1,7 +1,7 @@
 //! A role beside the proxy: a thread of its own, so that it never adds a microsecond to a request;
 //! started again with back-off when it fails, so that it takes nobody with it; and ended in order.
 
-use std::fmt;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::causes::Causes;
 use crate::metrics::{Counter, Desc, Gauge, Kind, Registry};
 use crate::say;
 
@@ -133,7 +134,7 @@ impl Role {
     where
         R: FnMut(Stop) -> F + Send + 'static,
         F: Future<Output = Result<(), E>> + 'static,
-        E: fmt::Display,
+        E: Error,
     {
         let (stop, stopped) = Stopper::new();
         let (state, seen) = watch::channel(State::Running);
@@ -196,7 +197,7 @@ impl Keeper {
     where
         R: FnMut(Stop) -> F,
         F: Future<Output = Result<(), E>> + 'static,
-        E: fmt::Display,
+        E: Error,
     {
         let mut wait = BACKOFF;
         loop {
@@ -212,7 +213,7 @@ impl Keeper {
             let reason = match ended {
                 Ok(Ok(())) if self.stop.deadline().is_some() => break,
                 Ok(Ok(())) => "it ended by itself".to_owned(),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => Causes(&error).to_string(),
                 Err(_) => "it panicked".to_owned(),
             };
             if began.elapsed() > SETTLED {
@@ -301,7 +302,7 @@ mod tests {
             let fails = start < 3;
             async move {
                 match fails {
-                    true => Err("the disk is full"),
+                    true => Err(io::Error::other("the disk is full")),
                     false => {
                         stop.asked().await;
                         Ok(())
@@ -319,9 +320,9 @@ mod tests {
 
     #[test]
     fn why_a_role_failed_can_be_seen_and_it_ends_also_while_it_waits() {
-        type Run = fn() -> Result<(), &'static str>;
+        type Run = fn() -> io::Result<()>;
         let runs: [(Run, &str); 3] = [
-            (|| Err("the disk is full"), "the disk is full"),
+            (|| Err(io::Error::other("the disk is full")), "the disk is full"),
             (|| panic!("a fault of ours"), "it panicked"),
             (|| Ok(()), "it ended by itself"),
         ];

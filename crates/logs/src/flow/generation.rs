@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pillion_model::logs::{Input, Logs, Source};
+use pillion_runtime::causes::Causes;
 use pillion_runtime::role::Stop;
 use pillion_runtime::say;
 use tokio::sync::{Notify, watch};
@@ -149,7 +150,7 @@ async fn save_positions(tails: Vec<Tail>) {
             say!(
                 Error,
                 "positions cannot be written: what was delivered comes again",
-                error = error
+                error = Causes(&error)
             );
         }
     }

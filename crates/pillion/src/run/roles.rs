@@ -126,7 +126,7 @@ impl<T: Send + Sync + 'static> Slot<T> {
     where
         R: FnMut(Stop) -> F + Send + 'static,
         F: Future<Output = Result<(), E>> + 'static,
-        E: std::fmt::Display,
+        E: std::error::Error,
     {
         match (&self.0, settings) {
             (None, None) => {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pillion_client::Client;
 use pillion_model::secrets::{Api, Server};
 use pillion_runtime::board::Secret;
+use pillion_runtime::causes::Causes;
 use pillion_runtime::say;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -72,7 +73,12 @@ async fn serve(
                 failures += 1;
                 let wait = wait(failures, BACKOFF, chance());
                 let again = wait.as_millis();
-                say!(Error, "the secrets API is not served", error = error, again_in_ms = again);
+                say!(
+                    Error,
+                    "the secrets API is not served",
+                    error = Causes(&error),
+                    again_in_ms = again
+                );
                 tokio::select! {
                     () = sleep(wait) => {}
                     _ = stopped.changed() => return,
@@ -90,7 +96,7 @@ async fn serve(
     };
     tokio::select! {
         served = api.serve(bound, stop) => if let Err(error) = served {
-            say!(Error, "the secrets API is not served any more", error = error);
+            say!(Error, "the secrets API is not served any more", error = Causes(&error));
         },
         () = hand_on(tokens, &token) => {}
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use pillion_model::secrets::{Cache, SecretSource, Server};
+use pillion_runtime::causes::Causes;
 use pillion_runtime::say;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -38,13 +39,17 @@ impl Vault {
         match opened {
             Ok((restored, cache)) => {
                 let restored = restored.unwrap_or_else(|error| {
-                    say!(Warn, "the sealed cache is not used for this start", error = error);
+                    say!(
+                        Warn,
+                        "the sealed cache is not used for this start",
+                        error = Causes(&error)
+                    );
                     None
                 });
                 Self { cache: Some(cache), restored, ..Self::default() }
             }
             Err(error) => {
-                say!(Error, "there is no sealed cache", error = error);
+                say!(Error, "there is no sealed cache", error = Causes(&error));
                 Self::default()
             }
         }
@@ -110,7 +115,7 @@ impl Vault {
             if let Err(error) = &saved
                 && !has_failed
             {
-                say!(Warn, "the sealed cache cannot be saved", error = error);
+                say!(Warn, "the sealed cache cannot be saved", error = Causes(&error));
             }
             has_failed = saved.is_err();
         }

@@ -39,6 +39,27 @@ fn what_the_app_writes_is_shown_shipped_and_counted() {
 }
 
 #[test]
+fn a_state_folder_that_cannot_be_is_said_with_its_cause_and_used_once_it_can_be() {
+    let builder = pillion();
+    let path = |name: &str| builder.folder().join(name);
+    let (parent, log, sink) = (path("parent"), path("app.log"), path("sink"));
+    fs::write(&parent, "in the way").unwrap();
+    fs::write(&log, "a line\n").unwrap();
+    let config = format!(
+        "logs:\n  state: {}/state\n  sources: {{file: {{files: {}}}}}\n  sinks: {{file: {{to: \
+         \"file:{}\", batch: {{wait: 10ms}}}}}}\n",
+        text(&parent),
+        text(&log),
+        text(&sink),
+    );
+    let pillion = builder.config(config).start();
+    let said = format!("cannot keep positions of logs in {}/state: Not a directory", text(&parent));
+    eventually("the role says what is wrong", || pillion.stderr.text().contains(&said));
+    fs::remove_file(&parent).unwrap();
+    eventually("the line is shipped", || !records(&sink).is_empty());
+}
+
+#[test]
 fn a_reload_adds_a_source_and_loses_nothing() {
     let builder = pillion();
     let path = |name: &str| builder.folder().join(name);

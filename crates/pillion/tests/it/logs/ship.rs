@@ -31,6 +31,42 @@ fn files_are_shipped_once_and_each_line_is_a_record() {
 }
 
 #[test]
+fn what_containerd_wrote_is_what_the_app_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, sink) = (folder.path().join("0.log"), folder.path().join("sink.json"));
+    // Written by containerd 1.6.20 for a container that wrote what is listed below.
+    fs::write(&log, include_bytes!("containerd.cri")).unwrap();
+    let to = format!("file:{}", text(&sink));
+    ship(&["--file", text(&log), "--parse", "cri", "--to", &to]);
+    let long = format!("{} the rest", "y".repeat(17_000));
+    let expected = [
+        ("stdout", "plain"),
+        ("stdout", ""),
+        ("stdout", "  spaces  "),
+        ("stdout", "größer 日本 🦀"),
+        ("stdout", r#"{"level":"info","msg":"in json"}"#),
+        ("stdout", "a\tb"),
+        ("stdout", "bad \u{fffd} byte"),
+        ("stderr", "between"),
+        ("stdout", "begun, ended"),
+        ("stderr", "between parts"),
+        ("stdout", &long),
+        ("stderr", "one"),
+        ("stderr", "two"),
+        ("stdout", "without an end"),
+    ];
+    let records = records(&sink);
+    let read: Vec<_> = records
+        .iter()
+        .map(|record| (record["stream"].as_str().unwrap(), record["body"].as_str().unwrap()))
+        .collect();
+    assert_eq!(read, expected);
+    assert_eq!(records[0]["time"], "2026-11-21T19:09:03.153388905Z");
+    assert_eq!(records[2]["time"], "2026-11-21T19:09:03.218705765Z");
+    assert_eq!(records[6]["marks"][0], "repaired");
+}
+
+#[test]
 fn what_was_delivered_does_not_come_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
