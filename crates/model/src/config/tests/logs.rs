@@ -168,6 +168,10 @@ fn what_does_not_fit_is_said_with_its_place() {
             "a query has no meaning here",
         ),
         (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'forward://h/tag'}}",
+            "a path has no meaning here",
+        ),
+        (
             "sources: {a: {files: /a}}\n  sinks: {s: {to: 'http://h?a=b'}}",
             "a query stands behind a path",
         ),

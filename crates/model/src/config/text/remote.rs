@@ -177,13 +177,14 @@ fn remote_sink(
         _ => "",
     };
     let base = |port| authority(host, port).map(|host| format!("{http}://{host}"));
+    let bare = |port| no_path(path).and_then(|()| authority(host, port));
     Some(match (kind, transport, http) {
         ("http", "", _) => authority(host, 80).map(|_| SinkKind::Http(format!("http://{rest}"))),
         ("https", "", _) => authority(host, 443).map(|_| SinkKind::Http(format!("https://{rest}"))),
-        ("syslog", "" | "tcp", _) => authority(host, 514).map(SinkKind::SyslogTcp),
-        ("syslog", "udp", _) => authority(host, 514).map(SinkKind::SyslogUdp),
-        ("forward", "", _) => authority(host, 24224).map(SinkKind::Forward),
-        ("forward", "tls", _) => authority(host, 24224).map(SinkKind::ForwardTls),
+        ("syslog", "" | "tcp", _) => bare(514).map(SinkKind::SyslogTcp),
+        ("syslog", "udp", _) => bare(514).map(SinkKind::SyslogUdp),
+        ("forward", "", _) => bare(24224).map(SinkKind::Forward),
+        ("forward", "tls", _) => bare(24224).map(SinkKind::ForwardTls),
         (_, _, "") => return None,
         ("opensearch" | "elasticsearch", ..) => {
             let index = (!path.is_empty()).then(|| path.trim_end_matches('/').to_owned());
@@ -194,6 +195,13 @@ fn remote_sink(
         ("splunk", ..) => base(8088).and_then(|url| with_path(url, path)).map(SinkKind::Splunk),
         _ => return None,
     })
+}
+
+fn no_path(path: &str) -> Result<(), Fault> {
+    match path.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new("a path has no meaning here").hint("write HOST or HOST:PORT")),
+    }
 }
 
 fn with_path(base: String, path: &str) -> Result<String, Fault> {
