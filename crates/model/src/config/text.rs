@@ -101,7 +101,7 @@ fn no_login(text: &str) -> Result<(), Fault> {
         true => Err(Fault::new(
             "a user or password in an address would stand in logs and lists of processes",
         )
-        .hint("leave it out; there are keys for credentials in files")),
+        .hint("leave it out: credentials have keys of their own")),
     }
 }
 

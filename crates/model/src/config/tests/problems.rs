@@ -47,7 +47,7 @@ fn a_line_with_a_credential_is_not_shown() {
   = write 127.0.0.1:1, 0.0.0.0:1 for every interface, or [::1]:1
 
 p.yaml:2:25: secrets.server.url: a user or password in an address would stand in logs and lists of processes
-  = leave it out; there are keys for credentials in files
+  = leave it out: credentials have keys of their own
 
 p.yaml:2:50: secrets.no: unknown key
   = the keys here are server, secrets, configs, sets, environment, api, cache, readiness, limits"

@@ -136,7 +136,7 @@ fn an_endpoint_is_an_address_a_name_or_a_socket_path() {
         (
             "ann:secret@a:80",
             "! a user or password in an address would stand in logs and lists of processes (leave \
-             it out; there are keys for credentials in files)",
+             it out: credentials have keys of their own)",
         ),
         ("-a:80", "! \"-a\" is not a host name: no part begins or ends with '-'"),
         ("a..b:80", "! \"a..b\" is not a host name: each part between dots has 1 to 63 characters"),
