@@ -50,7 +50,8 @@ pub struct Server {
     pub backoff: (Duration, Duration),
     /// The part of a lease's life after which it is renewed, above 0 and below 1; 0.67 by default.
     pub renew_at: f64,
-    /// Whether leases and token are revoked when the process ends.
+    /// Whether leases and token are revoked when the process ends, also when a reload has named
+    /// another server by then.
     pub revoke_on_exit: bool,
     /// The most bytes of one answer.
     pub answer_bytes: usize,
@@ -323,6 +324,8 @@ pub struct Environment {
     pub variables: Vec<(String, Arc<str>, String)>,
     /// Whether a change restarts the app.
     pub restart: bool,
+    /// How long the app may take until it is ready after such a restart.
+    pub confirm_timeout: Duration,
 }
 
 /// The local HTTP interface, a `VAULT_ADDR` for the app.

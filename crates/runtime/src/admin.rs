@@ -15,9 +15,9 @@ pub use self::bind::{BindError, Bound, Purpose, bind, bind_for};
 pub use self::builtin::{logging, metrics};
 pub use self::guard::is_ours;
 pub use self::routes::{Request, Response, Routes};
-pub use self::serve::{serve, serve_with};
+pub use self::serve::{Room, serve, serve_with};
 
-/// Connections served at a time; those that come later wait to be accepted.
+/// Connections served at a time; those that come later wait.
 pub const MAX_CONNECTIONS: usize = 64;
 /// Bytes of a request body; a longer one is answered 413.
 pub const MAX_BODY: usize = 64 << 10;

@@ -11,7 +11,7 @@ mod guard;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,8 +22,9 @@ use hyper::body::Incoming;
 use pillion_client::{Client, Error};
 use pillion_model::secrets::Api;
 use pillion_model::settings::{Address, Listen};
-use pillion_runtime::admin::{BindError, Bound, Purpose, bind_for, serve_with};
+use pillion_runtime::admin::{BindError, Bound, Purpose, Room, bind_for, serve_with};
 use pillion_runtime::board::Secret;
+use pillion_runtime::say;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -70,6 +71,8 @@ pub struct LocalApi {
     counters: Arc<Counters>,
     body_bytes: usize,
     connections: usize,
+    /// Whether it was said that connections wait.
+    told: Once,
 }
 
 /// A request on its way to the server.
@@ -115,6 +118,7 @@ impl LocalApi {
             counters,
             body_bytes: settings.body_bytes,
             connections: settings.connections,
+            told: Once::new(),
         }
     }
 
@@ -127,12 +131,28 @@ impl LocalApi {
         bound: Bound,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
-        let (address, connections) = (bound.address().clone(), self.connections);
+        let address = bound.address().clone();
+        let full = self.clone();
+        let room =
+            Room { connections: self.connections, waits: Box::new(move || full.one_waits()) };
         let respond = move |request| {
             let (api, address) = (self.clone(), address.clone());
             async move { api.answer(&address, request).await }
         };
-        serve_with(bound, connections, respond, stop).await
+        serve_with(bound, room, respond, stop).await
+    }
+
+    /// A connection has to wait until another one ends.
+    fn one_waits(&self) {
+        self.counters.waits.add(1);
+        self.told.call_once(|| {
+            say!(
+                Warn,
+                "connections to the secrets API wait until others end; raise secrets.api.connections, \
+                 or have fewer",
+                connections = self.connections
+            );
+        });
     }
 
     async fn answer(&self, bound: &Address, request: Request<Incoming>) -> Response<Full<Bytes>> {

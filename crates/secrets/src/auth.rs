@@ -3,7 +3,6 @@
 mod approle;
 mod certificate;
 mod jwt;
-mod kubernetes;
 mod wrapping;
 
 use std::fs::File;
@@ -85,9 +84,8 @@ impl Logins {
                 }
                 Ok(grant)
             }
-            Auth::Jwt { mount, role, path } => jwt::log_in(&bao, mount, role, path).await,
-            Auth::Kubernetes { mount, role, path } => {
-                kubernetes::log_in(&bao, mount, role, path).await
+            Auth::Jwt { mount, role, path } | Auth::Kubernetes { mount, role, path } => {
+                jwt::log_in(&bao, mount, role, path).await
             }
             Auth::Certificate { mount, role, .. } => {
                 certificate::log_in(&bao, mount, role.as_deref()).await

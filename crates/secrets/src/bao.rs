@@ -88,12 +88,6 @@ struct Mounted {
     options: Option<std::collections::BTreeMap<String, String>>,
 }
 
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(default)]
-    keys: Vec<String>,
-}
-
 impl Bao {
     /// A client of `server`. Reads the certificate files; opens no connection yet.
     ///
@@ -187,17 +181,6 @@ impl Bao {
         self.fetched(doing, &answer, at)
     }
 
-    /// The names below a path, which ends with a slash.
-    ///
-    /// # Errors
-    /// See [`Trouble`].
-    pub async fn list(&self, token: &Secret, path: &str) -> Result<Vec<String>, Error> {
-        let doing = || format!("list {path}");
-        let answer = self.ok(doing, Call::list(path).token(token), &[]).await?;
-        let listed = answer.envelope().and_then(|parts| parts.data::<Listed>());
-        Ok(listed.map_err(|trouble| Error::new(doing(), trouble))?.keys)
-    }
-
     /// The newest version of a KV 2 secret, for the price of its metadata.
     ///
     /// # Errors
@@ -220,7 +203,7 @@ impl Bao {
         })
     }
 
-    /// Extends a lease by its whole first duration, if the server lets it.
+    /// Extends a lease, so that it ends after `increment`, if the server lets it.
     ///
     /// # Errors
     /// See [`Trouble`]; [`Trouble::LeaseGone`] where there is none any more.

@@ -4,7 +4,7 @@
 mod circuit;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use pillion_model::secrets::SecretSource;
 use tokio::time::Instant;
@@ -222,12 +222,4 @@ fn identity(source: &SecretSource) -> String {
     let SecretSource { path, data, version, name: _, interval: _ } = source;
     // Quoted, so that no text can look like another's end.
     format!("{path:?} {data:?} {version:?}")
-}
-
-impl Held {
-    /// When it dies with its token, if that is known.
-    #[must_use]
-    pub fn bound(&self, tokens: &Tokens, now: SystemTime) -> Option<SystemTime> {
-        tokens.watch().borrow().end_of(self.session, now)
-    }
 }

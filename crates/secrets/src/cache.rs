@@ -96,7 +96,9 @@ pub enum CacheError {
         max_age: Duration,
     },
     /// There is more to keep than the file may hold.
-    #[error("what is to be kept in the sealed cache is longer than {MAX_FILE} bytes")]
+    #[error(
+        "the sealed cache would have more than {MAX_FILE} bytes; have fewer or smaller secrets"
+    )]
     TooLarge,
 }
 
@@ -159,7 +161,7 @@ impl SealedCache {
         }
         // Sealed in place: the plain bytes are written over.
         let nonce = self.key.seal_in_place_append_tag(Aad::from(&self.known), &mut *sealed);
-        let nonce = nonce.map_err(|_| CacheError::Sealed(self.path.clone()))?;
+        let nonce = nonce.map_err(|_| self.failed("seal", io::Error::other("it is too long")))?;
         self.replace(nonce.as_ref(), &sealed).map_err(|source| self.failed("write", source))
     }
 

@@ -3,6 +3,7 @@
 //! these says so. Everything is on one thread.
 
 mod api;
+mod cached;
 mod config;
 mod configs;
 mod connection;
@@ -12,12 +13,11 @@ mod ledger;
 mod plan;
 mod secret;
 mod set;
-mod vault;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,17 +29,17 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::chance::{chance, wait};
-use crate::clock::until;
+use crate::chance::chance;
 use crate::metrics::Metrics;
+use crate::retry::Retry;
 use crate::role::{CONDITION, Context};
 use crate::status::{ServerState, Status};
+use cached::Cached;
 use configs::Configs;
-use connection::Connection;
+use connection::{Bank, Connection};
 use environment::EnvironmentTask;
 use inputs::Catalog;
 use set::SetTask;
-use vault::Vault;
 
 /// The condition that the supervised app is ready.
 const APP: &str = "app";
@@ -56,15 +56,15 @@ pub(crate) struct House {
     status: Status,
     metrics: Metrics,
     news: watch::Sender<()>,
-    /// Secrets that were ever kept.
-    keepers: Cell<u64>,
+    /// Tasks of secrets that there ever were.
+    secret_tasks: Cell<u64>,
 }
 
 impl House {
-    /// A number that is greater than those of all keepers of secrets before.
-    fn keeper(&self) -> u64 {
-        self.keepers.set(self.keepers.get() + 1);
-        self.keepers.get()
+    /// A number for the task of a secret, greater than those of all such tasks before.
+    fn next_task(&self) -> u64 {
+        self.secret_tasks.update(|tasks| tasks + 1);
+        self.secret_tasks.get()
     }
 
     /// Says that something has other values.
@@ -95,9 +95,10 @@ pub(crate) struct Engine {
     /// What the connection was made for.
     made_for: Option<(Server, Option<Cache>)>,
     connection: Option<Rc<Connection>>,
-    /// After a server that cannot be set up: how often, and when it is tried again.
-    failures: u32,
-    retry: Option<SystemTime>,
+    /// What is kept of each server, as long as it is: a reload may have replaced some of them.
+    banks: Vec<Weak<Bank>>,
+    /// After a server that cannot be set up.
+    retry: Retry,
     sets: BTreeMap<Arc<str>, Set>,
     environment: Option<(watch::Sender<environment::Order>, JoinHandle<EnvironmentTask>)>,
     api: Option<api::Running>,
@@ -123,7 +124,7 @@ impl Engine {
             status: context.status.clone(),
             metrics: Metrics::new(context.registry.clone()),
             news: watch::Sender::new(()),
-            keepers: Cell::new(0),
+            secret_tasks: Cell::new(0),
         });
         let settings = context.settings.borrow().clone();
         let readiness = watch::Sender::new(settings.readiness);
@@ -134,8 +135,8 @@ impl Engine {
             settings,
             made_for: None,
             connection: None,
-            failures: 0,
-            retry: None,
+            banks: Vec::new(),
+            retry: Retry::default(),
             sets: BTreeMap::new(),
             environment: None,
             api: None,
@@ -146,7 +147,7 @@ impl Engine {
 
     /// Waits until a server that could not be set up is to be tried again.
     pub(crate) async fn retry(&self) {
-        until(self.retry).await;
+        self.retry.due().await;
     }
 
     /// Does what the settings say now. What they have in common with the last ones goes on.
@@ -173,10 +174,11 @@ impl Engine {
     /// Returns the old one.
     fn connect(&mut self, settings: &Secrets) -> Option<Rc<Connection>> {
         let wanted = settings.server.clone().map(|server| (server, settings.cache.clone()));
-        if wanted == self.made_for && self.retry.is_none() {
+        if wanted == self.made_for && self.retry.at().is_none() {
             return None;
         }
-        (self.made_for, self.retry) = (wanted, None);
+        self.retry.begun();
+        self.made_for = wanted;
         let before = self.connection.take();
         if let Some(before) = &before {
             before.step_back();
@@ -185,16 +187,19 @@ impl Engine {
             self.house.status.server(None);
             return before;
         };
-        let vault = Rc::new(Vault::open(cache.as_ref(), server));
-        match Connection::new(server, vault, self.house.clone()) {
+        let cached = Rc::new(Cached::open(cache.as_ref(), server));
+        // A token in the cache may be that of a replaced server, which ends it.
+        let is_taken = self.banks().any(|bank| bank.revokes_on_exit());
+        let adopted = cached.session(SystemTime::now()).filter(|_| !is_taken);
+        match Connection::new(server, adopted, cached, self.house.clone()) {
             Ok(connection) => {
+                self.banks.retain(|bank| bank.strong_count() > 0);
+                self.banks.push(connection.bank());
                 self.connection = Some(connection);
-                self.failures = 0;
+                self.retry.went_well();
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                let wait = wait(self.failures, server.backoff, chance());
-                self.retry = SystemTime::now().checked_add(wait);
+                let wait = self.retry.failed(SystemTime::now(), server.backoff, chance());
                 let trouble = format!("the secrets server cannot be used: {error}");
                 say!(Error, "{trouble}", server = server.url, again_in_ms = wait.as_millis());
                 self.house.status.server(Some(ServerState {
@@ -206,6 +211,10 @@ impl Engine {
             }
         }
         before
+    }
+
+    fn banks(&self) -> impl Iterator<Item = Rc<Bank>> {
+        self.banks.iter().filter_map(Weak::upgrade)
     }
 
     /// Ends sets that are gone, or have moved to another folder.
@@ -293,9 +302,7 @@ impl Engine {
             Some(task) => ended(task, deadline).await,
             None => None,
         };
-        if let Some(connection) = self.connection.take() {
-            connection.end(deadline).await;
-        }
+        connection::end(self.banks(), deadline).await;
         self.house.lifecycle.meet(CONDITION);
     }
 }

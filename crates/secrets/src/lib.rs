@@ -19,6 +19,7 @@ pub mod lease;
 pub mod location;
 mod metrics;
 pub mod redaction;
+mod retry;
 mod role;
 pub mod session;
 pub mod sources;

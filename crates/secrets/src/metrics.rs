@@ -148,7 +148,7 @@ desc!(
     "pillion_secrets_limit_hits",
     "",
     &["limit"],
-    "Times that a limit refused something, or pushed a kept answer out, by the key of the limit below secrets."
+    "Times that a limit refused something, pushed a kept answer out or made a connection wait, by the key of the limit below secrets."
 );
 desc!(
     SESSION,

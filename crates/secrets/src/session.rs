@@ -125,7 +125,8 @@ impl Tokens {
     }
 
     /// Ends every token that was made for us, and with them all leases, if that is configured. To
-    /// be called last, and waited for.
+    /// be called last, and waited for. The same happens, with nobody waiting, when nobody has
+    /// [`Tokens`] any more.
     pub async fn end(&self) {
         let (done, ended) = oneshot::channel();
         self.order(Order::End(done)).await;

@@ -63,8 +63,8 @@ pub(crate) struct ServerState {
 /// One secret.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SecretState {
-    /// Who keeps it: the newer one has the greater number.
-    keeper: u64,
+    /// The task that keeps it, by its number: a newer one has a greater one.
+    task: u64,
     pub(crate) path: String,
     /// How many times its values have changed; 0: there are none yet.
     pub(crate) generation: u64,
@@ -126,29 +126,24 @@ impl Status {
         self.0.changes.send_replace(());
     }
 
-    /// Changes what is known of a secret, as one of its keepers. For a while after a reload there may be
+    /// Changes what is known of a secret, as one of its tasks. For a while after a reload there may be
     /// two of the same name: the newer one has the word.
-    pub(crate) fn secret(
-        &self,
-        name: &Arc<str>,
-        keeper: u64,
-        change: impl FnOnce(&mut SecretState),
-    ) {
+    pub(crate) fn secret(&self, name: &Arc<str>, task: u64, change: impl FnOnce(&mut SecretState)) {
         self.change(|state| {
             let secret = state.secrets.entry(name.clone()).or_default();
-            if secret.keeper < keeper {
-                *secret = SecretState { keeper, ..SecretState::default() };
+            if secret.task < task {
+                *secret = SecretState { task, ..SecretState::default() };
             }
-            if secret.keeper == keeper {
+            if secret.task == task {
                 change(secret);
             }
         });
     }
 
-    /// Forgets a secret, unless another keeper has the word by now.
-    pub(crate) fn forget_secret(&self, name: &Arc<str>, keeper: u64) {
+    /// Forgets a secret, unless another task has the word by now.
+    pub(crate) fn forget_secret(&self, name: &Arc<str>, task: u64) {
         self.change(|state| {
-            if state.secrets.get(name).is_some_and(|secret| secret.keeper == keeper) {
+            if state.secrets.get(name).is_some_and(|secret| secret.task == task) {
                 state.secrets.remove(name);
             }
         });

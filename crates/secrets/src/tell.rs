@@ -82,7 +82,7 @@ pub enum TellError {
     #[error("the app is not ready: {0}")]
     NotReady(String),
     /// The time was up.
-    #[error("it took longer than `confirm_timeout`")]
+    #[error("it took longer than `confirm_timeout`; see why the app takes so long, or raise it")]
     Timeout,
 }
 

@@ -40,7 +40,7 @@ pub struct Values {
     /// Answers to what consul-templates ask for.
     pub requested: BTreeMap<Request, Fetched>,
     /// Files of configuration sources: source, file, content.
-    pub configs: BTreeMap<Arc<str>, BTreeMap<String, Vec<u8>>>,
+    pub configs: BTreeMap<Arc<str>, BTreeMap<String, Secret>>,
     /// The environment that templates see.
     pub env: HashMap<String, String>,
     /// The time that `timestamp` says.

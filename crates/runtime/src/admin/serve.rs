@@ -39,6 +39,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 type Answer = Arc<dyn Fn(http::Request<Incoming>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = http::Response<Full<Bytes>>> + Send>>;
 
+/// How many connections are served at once; those that come later wait.
+pub struct Room {
+    /// The most, at least 1.
+    pub connections: usize,
+    /// Is told of each connection that has to wait when it is accepted.
+    pub waits: Box<dyn Fn() + Send + Sync>,
+}
+
 /// What the admin interface serves.
 struct Context {
     address: Address,
@@ -56,17 +64,18 @@ pub async fn serve(bound: Bound, routes: Routes, stop: impl Future<Output = ()>)
         let context = context.clone();
         async move { answer(&context, request).await }
     };
-    serve_with(bound, MAX_CONNECTIONS, respond, stop).await
+    let room = Room { connections: MAX_CONNECTIONS, waits: Box::new(|| {}) };
+    serve_with(bound, room, respond, stop).await
 }
 
-/// Serves what `respond` answers, as [`serve`] does, on so many connections at once; those that come
-/// later wait to be accepted. What a request may do is for `respond` to say.
+/// Serves what `respond` answers, as [`serve`] does, as far as there is room. What a request may do is
+/// for `respond` to say.
 ///
 /// # Errors
 /// The runtime cannot take the listener over.
 pub async fn serve_with<F, A>(
     bound: Bound,
-    connections: usize,
+    room: Room,
     respond: F,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -79,7 +88,7 @@ where
         Listener::Unix(listener, file) => Acceptor::Unix(UnixListener::from_std(listener)?, file),
     };
     let respond: Answer = Arc::new(move |request| Box::pin(respond(request)));
-    accept_all(acceptor, connections, respond, stop).await;
+    accept_all(acceptor, room, respond, stop).await;
     Ok(())
 }
 
@@ -106,7 +115,7 @@ impl Acceptor {
 
 async fn accept_all(
     acceptor: Acceptor,
-    most: usize,
+    room: Room,
     respond: Answer,
     stop: impl Future<Output = ()>,
 ) {
@@ -118,10 +127,14 @@ async fn accept_all(
             () = &mut stop => break,
             // What a connection ended with is its own affair.
             Some(_) = connections.join_next() => {}
-            accepted = acceptor.accept(), if connections.len() < most => match accepted {
-                Ok(stream) => {
-                    connections.spawn(serve_connection(stream, respond.clone(), closing.clone()));
-                }
+            accepted = acceptor.accept() => match accepted {
+                Ok(stream) => tokio::select! {
+                    () = &mut stop => break,
+                    () = for_one_more(&room, &mut connections) => {
+                        let serving = serve_connection(stream, respond.clone(), closing.clone());
+                        connections.spawn(serving);
+                    }
+                },
                 // A client that left already, or no descriptor left: neither is the end.
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
@@ -132,6 +145,15 @@ async fn accept_all(
     // Those that are not done in time are cut off when the set is dropped.
     let _cut_off =
         timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Waits until there is room for one more. The others that come meanwhile wait in the kernel's queue.
+async fn for_one_more(room: &Room, connections: &mut JoinSet<()>) {
+    while connections.try_join_next().is_some() {}
+    if connections.len() >= room.connections {
+        (room.waits)();
+        connections.join_next().await;
+    }
 }
 
 async fn serve_connection(

@@ -15,6 +15,7 @@ pub struct Counters {
     pub(super) in_flight: Number,
     pub(super) kept: Number,
     pub(super) long_bodies: Number,
+    pub(super) waits: Number,
     pub(super) long_answers: Number,
     pub(super) over_entries: Number,
     pub(super) over_bytes: Number,
@@ -41,8 +42,9 @@ pub struct Numbers {
     pub in_flight: u64,
     /// Answers that are kept now.
     pub kept: u64,
-    /// Times that a limit refused something or pushed it out, by the limit's key below `secrets`.
-    pub limit_hits: [(&'static str, u64); 4],
+    /// Times that a limit refused something, pushed it out or made it wait, by the limit's key below
+    /// `secrets`.
+    pub limit_hits: [(&'static str, u64); 5],
 }
 
 impl Counters {
@@ -61,6 +63,7 @@ impl Counters {
             kept: self.kept.get(),
             limit_hits: [
                 ("api.body_bytes", self.long_bodies.get()),
+                ("api.connections", self.waits.get()),
                 ("api.entries", self.over_entries.get()),
                 ("api.kept_bytes", self.over_bytes.get()),
                 ("server.answer_bytes", self.long_answers.get()),

@@ -1,4 +1,6 @@
-//! A JSON Web Token, read again for each login: whoever makes it replaces it in time.
+//! A JSON Web Token, read again for each login: whoever makes it replaces it in time. The token of a
+//! pod's service account is one too: the kubelet replaces it, and the server asks Kubernetes
+//! (`TokenReview`) whether it is good.
 
 use std::path::Path;
 

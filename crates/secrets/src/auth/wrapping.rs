@@ -8,6 +8,10 @@ use pillion_runtime::board::Secret;
 
 use crate::bao::{Bao, Error, Trouble, Unwrapped};
 
+/// What to say of a wrapping token that does not work.
+const SPENT: &str = "it is not valid: it was used before, or its time is over; if nobody of yours \
+                     used it, the secret is known to others (see the server's audit log)";
+
 /// What is wrapped, and so which request made it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin<'a> {
@@ -28,15 +32,9 @@ pub(super) async fn unwrap(
         let doing = format!("use the wrapping token in {}", file.display());
         Error::new(doing, Trouble::Credential(what))
     };
-    let spent = |error: Error| {
-        match error.trouble {
-        Trouble::Refused { status: 400, .. } | Trouble::Denied { .. } => fail(
-            "it is not valid: it was used before, or its time is over; if nobody of yours used it, \
-             the secret is known to others (see the server's audit log)"
-                .to_owned(),
-        ),
+    let spent = |error: Error| match error.trouble {
+        Trouble::Refused { status: 400, .. } | Trouble::Denied { .. } => fail(SPENT.to_owned()),
         _ => error,
-    }
     };
     let made = bao.look_up_wrapping(wrapping).await.map_err(spent)?.creation_path;
     let namespace = bao.server().namespace.as_deref().unwrap_or_default().trim_matches('/');

@@ -36,10 +36,6 @@ impl<'a> Call<'a> {
         Self { method: Method::POST, path: path.to_owned(), query: None, token: None, body }
     }
 
-    pub(crate) fn list(path: &str) -> Self {
-        Self { query: Some(("list", 1)), ..Self::read(path) }
-    }
-
     pub(crate) fn version(mut self, version: Option<u64>) -> Self {
         self.query = version.map(|version| ("version", version));
         self

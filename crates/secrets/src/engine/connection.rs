@@ -1,25 +1,26 @@
 //! One server as it is configured now: its client, its tokens, and the secrets that are had from it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pillion_client::Client;
 use pillion_model::secrets::{SecretSource, Server};
 use pillion_runtime::say;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::time::timeout_at;
 
 use super::House;
+use super::cached::Cached;
 use super::ledger::Ledger;
-use super::secret::{Claim, Keeper, Shown, Value};
-use super::vault::Vault;
+use super::secret::{Claim, SecretTask, Shown, Value};
 use crate::bao::{Bao, SetupError};
 use crate::broker::Broker;
 use crate::fetched::Lease;
-use crate::session::Tokens;
+use crate::session::{Session, Tokens};
 use crate::status::ServerState;
 
 /// A connection to one server.
@@ -27,11 +28,8 @@ pub(super) struct Connection {
     bao: Bao,
     bank: Rc<Bank>,
     secrets: RefCell<BTreeMap<String, Weak<Shown>>>,
-    keepers: RefCell<JoinSet<()>>,
     /// Shows our tokens.
     following: JoinHandle<()>,
-    /// Becomes true when every lease is to be revoked.
-    revoke: watch::Sender<bool>,
 }
 
 /// What the secrets of one server have in common. It lives as long as one of them has a lease that
@@ -40,11 +38,55 @@ pub(super) struct Bank {
     pub(super) broker: Broker,
     pub(super) house: Rc<House>,
     pub(super) ledger: Rc<Ledger>,
-    pub(super) vault: Rc<Vault>,
+    pub(super) cached: Rc<Cached>,
+    /// Becomes true when every lease is to be revoked. The tasks of secrets look at it until they
+    /// have ended.
+    revoke: watch::Sender<bool>,
+    /// Leases that could not be revoked then.
+    pub(super) unrevoked: Cell<usize>,
     /// Ends old sessions.
     releasing: JoinHandle<()>,
     /// Saves what is kept for the next start.
     saving: JoinHandle<()>,
+}
+
+impl Bank {
+    /// Whether leases and tokens end with the process.
+    pub(super) fn revokes_on_exit(&self) -> bool {
+        self.broker.revokes_on_exit()
+    }
+
+    /// Revokes every lease and ends the tokens.
+    async fn end(self: Rc<Self>) {
+        self.revoke.send_replace(true);
+        self.revoke.closed().await;
+        self.broker.tokens().end().await;
+    }
+}
+
+/// The process ends: revokes every lease and ends our tokens, up to `deadline`, at each server for
+/// which that is configured.
+pub(super) async fn end(banks: impl Iterator<Item = Rc<Bank>>, deadline: Instant) {
+    let banks: Vec<_> = banks.filter(|bank| bank.revokes_on_exit()).collect();
+    if banks.is_empty() {
+        return;
+    }
+    let mut ending = JoinSet::new();
+    for bank in &banks {
+        ending.spawn_local(bank.clone().end());
+    }
+    let all = async { while ending.join_next().await.is_some() {} };
+    let is_in_time = timeout_at(deadline.into(), all).await.is_ok();
+    let unrevoked: usize = banks.iter().map(|bank| bank.unrevoked.get()).sum();
+    match (is_in_time, unrevoked) {
+        (true, 0) => {
+            say!(Info, "all leases are revoked, and the tokens that were made for us");
+        }
+        (true, _) => say!(Warn, "some leases could not be revoked", leases = unrevoked),
+        (false, _) => {
+            say!(Warn, "there was no time to revoke all leases; they end by themselves");
+        }
+    }
 }
 
 impl Drop for Bank {
@@ -56,17 +98,18 @@ impl Drop for Bank {
 }
 
 impl Connection {
-    /// Begins to log in.
+    /// Begins to log in, unless there is an `adopted` token of the last process.
     ///
     /// # Errors
     /// The client cannot be made: a URL or file is not what it should be.
     pub(super) fn new(
         server: &Server,
-        vault: Rc<Vault>,
+        adopted: Option<Session>,
+        cached: Rc<Cached>,
         house: Rc<House>,
     ) -> Result<Rc<Self>, SetupError> {
         let bao = Bao::new(server)?;
-        let (tokens, keeping) = Tokens::new(bao.clone(), vault.session(SystemTime::now()));
+        let (tokens, keeping) = Tokens::new(bao.clone(), adopted);
         house.status.server(Some(ServerState {
             url: server.url.clone(),
             bao: Some(bao.clone()),
@@ -76,23 +119,28 @@ impl Connection {
         spawn_local(keeping.run());
         let ledger = Rc::<Ledger>::default();
         let releasing = spawn_local(ledger.clone().run(tokens.clone()));
-        let saving = spawn_local(vault.clone().run(tokens.clone()));
+        let saving = spawn_local(cached.clone().run(tokens.clone()));
         let following = spawn_local(follow(tokens.clone(), house.clone()));
         Ok(Rc::new(Self {
             bank: Rc::new(Bank {
                 broker: Broker::new(bao.clone(), tokens),
                 house,
                 ledger,
-                vault,
+                cached,
+                revoke: watch::Sender::new(false),
+                unrevoked: Cell::new(0),
                 releasing,
                 saving,
             }),
             bao,
             secrets: RefCell::default(),
-            keepers: RefCell::default(),
             following,
-            revoke: watch::Sender::new(false),
         }))
+    }
+
+    /// What lives on until the last lease is let go.
+    pub(super) fn bank(&self) -> Weak<Bank> {
+        Rc::downgrade(&self.bank)
     }
 
     /// What passes requests of others on, and how the server is configured.
@@ -123,7 +171,7 @@ impl Connection {
         let (shown, receiver) = watch::channel(None);
         let shown = Rc::new(shown);
         secrets.insert(identity, Rc::downgrade(&shown));
-        self.keep(self.keeper(source.clone(), Some(shown)));
+        self.start(self.task(source.clone(), Some(shown)));
         receiver
     }
 
@@ -136,44 +184,18 @@ impl Connection {
             interval: Duration::MAX,
             version: None,
         };
-        let mut keeper = self.keeper(Arc::new(source), None);
-        let claim = keeper.adopt(lease);
-        self.keep(keeper);
+        let mut task = self.task(Arc::new(source), None);
+        let claim = task.adopt(lease);
+        self.start(task);
         claim
     }
 
-    fn keeper(&self, source: Arc<SecretSource>, shown: Option<Rc<Shown>>) -> Keeper {
-        Keeper::new(source, self.bank.clone(), shown)
+    fn task(&self, source: Arc<SecretSource>, shown: Option<Rc<Shown>>) -> SecretTask {
+        SecretTask::new(source, self.bank.clone(), shown)
     }
 
-    fn keep(&self, keeper: Keeper) {
-        let mut keepers = self.keepers.borrow_mut();
-        while keepers.try_join_next().is_some() {}
-        keepers.spawn_local(keeper.run(self.revoke.subscribe()));
-    }
-
-    /// Revokes every lease and ends the tokens, if that is configured.
-    pub(super) async fn end(&self, deadline: Instant) {
-        if !self.bank.broker.revokes_on_exit() {
-            return;
-        }
-        self.revoke.send_replace(true);
-        let mut keepers = self.keepers.take();
-        let all = async {
-            while keepers.join_next().await.is_some() {}
-            self.bank.broker.tokens().end().await;
-        };
-        match tokio::time::timeout_at(deadline.into(), all).await {
-            Ok(()) => say!(Info, "all leases are revoked, and the tokens that were made for us"),
-            Err(_) => say!(Warn, "there was no time to revoke all leases; they end by themselves"),
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Leases that are in use, and their grace time, outlive a change of the server.
-        self.keepers.take().detach_all();
+    fn start(&self, task: SecretTask) {
+        spawn_local(task.run(self.bank.revoke.subscribe()));
     }
 }
 

@@ -8,19 +8,17 @@ use pillion_model::secrets::Environment;
 use pillion_runtime::board::Secret;
 use pillion_runtime::say;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 
 use super::House;
 use super::inputs::{Catalog, Input, Inputs, Mark, Missing, Taken};
 use super::set::REFUSALS;
-use crate::chance::{chance, wait};
-use crate::clock::until;
+use crate::chance::chance;
 use crate::metrics::TRANSACTIONS;
+use crate::retry::Retry;
 
 /// Whom the board knows the values by; no set can have this name.
 pub(super) const OWNER: &str = "the environment";
-/// An app that was restarted has to be ready by then.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often one looks whether it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// Leases of values that an app was started with live on after the next ones are confirmed.
@@ -47,8 +45,7 @@ pub(super) struct EnvironmentTask {
     /// What the app uses, and the values that it may use still.
     in_use: Vec<Taken>,
     tried: Option<Mark>,
-    failures: u32,
-    retry: Option<SystemTime>,
+    retry: Retry,
 }
 
 impl EnvironmentTask {
@@ -59,8 +56,7 @@ impl EnvironmentTask {
             inputs: Inputs::default(),
             in_use: Vec::new(),
             tried: None,
-            failures: 0,
-            retry: None,
+            retry: Retry::default(),
         };
         task.follow(environment, catalog);
         task
@@ -81,8 +77,8 @@ impl EnvironmentTask {
                         Order::End => return self,
                     }
                 }
-                () = until(self.retry) => {
-                    self.retry = None;
+                () = self.retry.due() => {
+                    self.retry.begun();
                     self.tried = None;
                 }
                 _ = news.changed() => super::set::gather(&mut news).await,
@@ -139,7 +135,6 @@ impl EnvironmentTask {
 
     /// Restarts the app and waits until it is ready.
     async fn restart(&self) -> Result<(), String> {
-        let deadline = Instant::now() + READY_TIMEOUT;
         let restarted = async {
             let started = self.house.app.restart().await.map_err(|refusal| refusal.to_string())?;
             let ready = async {
@@ -153,14 +148,14 @@ impl EnvironmentTask {
                 how = started.ended() => Err(format!("the app {how}")),
             }
         };
-        tokio::select! {
-            biased;
-            restarted = restarted => restarted,
-            () = sleep_until(deadline) => {
-                super::app_is_ready(&self.house.lifecycle)
-                    .map_err(|why| format!("the app was not ready in time: {why}"))
-            }
-        }
+        let limit = self.environment.confirm_timeout;
+        timeout(limit, restarted).await.unwrap_or_else(|_| {
+            let why = super::app_is_ready(&self.house.lifecycle).err();
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Err(format!(
+                "the app was not ready within secrets.environment.confirm_timeout, {limit:?}{why}"
+            ))
+        })
     }
 
     async fn go_back(&mut self, old: Vec<(String, Secret)>, taken: &Taken, error: &str) {
@@ -170,10 +165,8 @@ impl EnvironmentTask {
             "the app is ready with the old variables",
             |_| "the app is not ready with the old variables either",
         );
-        self.failures = self.failures.saturating_add(1);
-        let wait = wait(self.failures, BACKOFF, chance());
-        self.retry = SystemTime::now().checked_add(wait);
-        if self.failures.is_multiple_of(REFUSALS) {
+        self.retry.failed(SystemTime::now(), BACKOFF, chance());
+        if self.retry.failures().is_multiple_of(REFUSALS) {
             taken.give_up();
         }
         self.fails("returned", format!("{error}; {told}"));
@@ -184,12 +177,12 @@ impl EnvironmentTask {
         say!(Error, "the app's variables are not changed", outcome = outcome, error = error);
         self.house.status.set(&OWNER.into(), |set| {
             (set.has_failed, set.error) = (true, Some(error));
-            set.next_try = self.retry;
+            set.next_try = self.retry.at();
         });
     }
 
     fn settle(&mut self, taken: Taken, outcome: &str) {
-        (self.failures, self.retry) = (0, None);
+        self.retry.went_well();
         self.house.metrics.count(&TRANSACTIONS, OWNER, outcome);
         say!(
             Info,

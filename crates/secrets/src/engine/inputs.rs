@@ -144,7 +144,7 @@ impl Catalog {
     fn no_server(&self) -> Missing {
         match self.settings.server {
             Some(_) => Missing::Awaited("the server cannot be asked yet".to_owned()),
-            None => Missing::Unknown("there is no server to ask for secrets".to_owned()),
+            None => Missing::Unknown("there is no server to ask for secrets; add secrets.server: {url: https://HOST:8200}".to_owned()),
         }
     }
 

@@ -190,8 +190,7 @@ fn values(taken: &Taken) -> Values {
     }
     for (name, files) in &taken.configs {
         let files: &Rc<_> = files;
-        let content =
-            |(name, content): (&FileName, &Secret)| (name.to_string(), content.reveal().to_vec());
+        let content = |(name, content): (&FileName, &Secret)| (name.to_string(), content.clone());
         values.configs.insert(name.clone(), files.files.iter().map(content).collect());
     }
     values

@@ -44,7 +44,7 @@ pub(super) struct Value {
 /// The right to use a lease.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// The server's name of the lease; empty where there is none.
+    /// `None` for values that have none.
     pub(super) lease: Option<Lease>,
     /// Somebody has found that these values do no good.
     given_up: Cell<bool>,
@@ -73,7 +73,7 @@ impl Drop for Claim {
 pub(super) type Shown = watch::Sender<Option<Value>>;
 
 /// The task of one secret.
-pub(super) struct Keeper {
+pub(super) struct SecretTask {
     /// Its number: a newer one for the same name has a greater one.
     number: u64,
     source: Arc<SecretSource>,
@@ -90,11 +90,11 @@ pub(super) struct Keeper {
     began: SystemTime,
 }
 
-impl Keeper {
+impl SecretTask {
     /// A secret that is fetched as soon as this runs.
     pub(super) fn new(source: Arc<SecretSource>, bank: Rc<Bank>, shown: Option<Rc<Shown>>) -> Self {
         Self {
-            number: bank.house.keeper(),
+            number: bank.house.next_task(),
             source,
             bank,
             shown,
@@ -189,7 +189,7 @@ impl Keeper {
                 }
                 if let Some(newest) = &mut self.newest {
                     newest.learn(renewed);
-                    self.bank.vault.keep(&self.source, &newest.fetched, newest.life.ends());
+                    self.bank.cached.keep(&self.source, &newest.fetched, newest.life.ends());
                 }
             }
         }
@@ -266,7 +266,7 @@ impl Keeper {
     /// The server is away: what the last process knew is better than nothing.
     fn restore(&mut self, trouble: &Trouble, now: SystemTime) {
         let is_away = trouble.is_of_the_server() || matches!(trouble, Trouble::NoAnswer(_));
-        let kept = self.bank.vault.restore(&self.source, now).filter(|_| is_away);
+        let kept = self.bank.cached.restore(&self.source, now).filter(|_| is_away);
         if let Some(fetched) = kept {
             let name = &self.source.name;
             say!(
@@ -318,7 +318,7 @@ impl Keeper {
             generation = self.count,
             lease = fetched.lease.as_ref().map_or("none", |lease| lease.id.as_str())
         );
-        self.bank.vault.keep(&self.source, &fetched, None);
+        self.bank.cached.keep(&self.source, &fetched, None);
         self.old.extend(self.newest.replace(generation).filter(Generation::is_leased));
         shown.send_replace(Some(Value { fetched, generation: self.count, claim }));
         self.bank.house.news();
@@ -345,7 +345,7 @@ impl Keeper {
             return;
         }
         self.bank.house.status.forget_secret(&self.source.name, self.number);
-        self.bank.vault.forget(&self.source);
+        self.bank.cached.forget(&self.source);
         self.old.extend(self.newest.take().filter(Generation::is_leased));
     }
 
@@ -364,6 +364,14 @@ impl Keeper {
             match self.revoke(&id).await {
                 Ok(()) => drop(self.old.remove(at)),
                 Err(failure) => {
+                    let (secret, error) = (&self.source.name, &failure.error);
+                    say!(
+                        Warn,
+                        "an old lease cannot be revoked now; it is tried again until it ends by itself",
+                        secret = secret,
+                        lease = id,
+                        error = error
+                    );
                     if let Some(old) = self.old.get_mut(at) {
                         // Not at once, however short the server wants it.
                         let wait = failure.wait.max(Duration::from_millis(100));
@@ -380,19 +388,8 @@ impl Keeper {
         let result =
             revoked.as_ref().map_or_else(|failure| failure.error.trouble.label(), |()| "ok");
         self.bank.house.metrics.count(&REVOCATIONS, &self.source.name, result);
-        let secret = &self.source.name;
-        match &revoked {
-            Ok(()) => say!(Info, "an old lease is revoked", secret = secret, lease = id),
-            Err(failure) => {
-                let error = &failure.error;
-                say!(
-                    Warn,
-                    "an old lease cannot be revoked now; it is tried again until it ends by itself",
-                    secret = secret,
-                    lease = id,
-                    error = error
-                );
-            }
+        if revoked.is_ok() {
+            say!(Info, "an old lease is revoked", secret = self.source.name, lease = id);
         }
         revoked
     }
@@ -401,7 +398,18 @@ impl Keeper {
     async fn revoke_all(&mut self) {
         let all = self.newest.take().into_iter().chain(std::mem::take(&mut self.old));
         for generation in all.filter(Generation::is_leased).collect::<Vec<_>>() {
-            let _said = self.revoke(generation.lease_id()).await;
+            let id = generation.lease_id();
+            if let Err(failure) = self.revoke(id).await {
+                self.bank.unrevoked.update(|count| count + 1);
+                let (secret, error) = (&self.source.name, &failure.error);
+                say!(
+                    Warn,
+                    "a lease cannot be revoked; it ends with our token, or by itself",
+                    secret = secret,
+                    lease = id,
+                    error = error
+                );
+            }
         }
     }
 

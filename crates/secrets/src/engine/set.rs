@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::House;
 use super::inputs::{Catalog, Inputs, Mark, Missing, Taken};
 use super::plan::{Plan, template_files};
-use crate::chance::{chance, wait};
-use crate::clock::until;
+use crate::chance::chance;
+use crate::retry::Retry;
 use crate::store::{Draft, Found, Recovery, Store};
 use crate::tell::App;
 use crate::transaction::{self, Change, Context, Outcome, Report};
@@ -59,8 +59,7 @@ pub(super) struct SetTask {
     claims: Claims,
     /// What was tried last.
     tried: Option<Mark>,
-    failures: u32,
-    retry: Option<SystemTime>,
+    retry: Retry,
 }
 
 impl SetTask {
@@ -75,8 +74,7 @@ impl SetTask {
             inputs: Inputs::default(),
             templates: Vec::new(),
             tried: None,
-            failures: 0,
-            retry: None,
+            retry: Retry::default(),
         }
     }
 
@@ -100,8 +98,8 @@ impl SetTask {
                         Order::End => return Some(self),
                     }
                 }
-                () = until(self.retry) => {
-                    self.retry = None;
+                () = self.retry.due() => {
+                    self.retry.begun();
                     self.tried = None;
                 }
                 () = self.claims.grace_over() => self.forget(),
@@ -258,17 +256,17 @@ impl SetTask {
         };
         self.say_report(&report);
         match error {
-            None => (self.failures, self.retry) = (0, None),
+            None => self.retry.went_well(),
             Some(_) => self.try_later(),
         }
-        if !is_in_use && self.failures.is_multiple_of(REFUSALS) {
+        if !is_in_use && self.retry.failures().is_multiple_of(REFUSALS) {
             taken.give_up();
         }
         let (version, confirmed) = (store.current(), store.confirmed());
         self.house.status.set(&self.set.name, |set| {
             (set.version, set.confirmed) = (version, confirmed);
             set.is_delivered |= version.is_some();
-            set.next_try = self.retry;
+            set.next_try = self.retry.at();
             (set.has_failed, set.error) = (error.is_some(), error);
             if is_in_use {
                 set.uses = taken.generations();
@@ -287,9 +285,7 @@ impl SetTask {
     }
 
     fn try_later(&mut self) {
-        self.failures = self.failures.saturating_add(1);
-        let wait = wait(self.failures, BACKOFF, chance());
-        self.retry = SystemTime::now().checked_add(wait);
+        self.retry.failed(SystemTime::now(), BACKOFF, chance());
     }
 
     /// A grace time is over.
@@ -303,7 +299,7 @@ impl SetTask {
         self.house.status.set(name, |set| {
             is_new = set.error.as_deref() != Some(error);
             (set.has_failed, set.error) = (true, Some(error.to_owned()));
-            set.next_try = self.retry;
+            set.next_try = self.retry.at();
         });
         if is_new {
             say!(Error, "a set cannot be made; what is there stays", set = name, error = error);
@@ -378,7 +374,7 @@ impl SetTask {
                     set = name,
                     outcome = report.outcome.label(),
                     what = report,
-                    failures = self.failures + 1
+                    failures = self.retry.failures() + 1
                 );
             }
         }

@@ -66,7 +66,7 @@ impl Keeping {
     }
 
     /// Logs in, renews, logs in again: until [`super::Tokens::end`] was called, or nobody has
-    /// [`super::Tokens`] any more.
+    /// [`super::Tokens`] any more, as after a reload with another server.
     pub async fn run(mut self) {
         let mut file = self.logins.watched().map(FileWatch::new);
         loop {
@@ -81,7 +81,7 @@ impl Keeping {
                         let _sent = done.send(());
                         return;
                     }
-                    None => return,
+                    None => return self.end().await,
                 },
                 () = changed(file.as_mut()) => self.login = Some(SystemTime::now()),
             }

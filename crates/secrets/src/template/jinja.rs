@@ -4,6 +4,7 @@
 //! `config("NAME")["FILE"]` files of configuration, `env.NAME` the environment, `version.NAME` the
 //! version of a KV 2 secret. What is not there is an error, never an empty text.
 
+mod lent;
 mod names;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use super::fault::Fault;
 use super::output::Output;
 use super::{MAX_STEPS, Need, Values};
 use crate::fetched::Json;
+use lent::Lent;
 
 /// The name of the one template in its environment.
 const NAME: &str = "template";
@@ -54,9 +56,13 @@ impl Jinja {
     }
 
     pub(super) fn render(&self, values: &Values) -> Result<Output, Fault> {
+        self.render_with(values, &mut Lent::default())
+    }
+
+    fn render_with(&self, values: &Values, lent: &mut Lent) -> Result<Output, Fault> {
         let template = self.environment.get_template(NAME).map_err(|error| fault(&error))?;
         let mut out = Output::default();
-        let rendered = template.render_captured_to(context(values), &mut out);
+        let rendered = template.render_captured_to(context(values, lent), &mut out);
         rendered.map(drop).map_err(|error| fault(&error))?;
         Ok(out)
     }
@@ -67,15 +73,17 @@ fn syntax() -> Result<SyntaxConfig, Fault> {
     SyntaxConfig::builder().keep_trailing_newline(true).build().map_err(|error| fault(&error))
 }
 
-fn context(values: &Values) -> Value {
+fn context(values: &Values, lent: &mut Lent) -> Value {
     let secrets = map(values.secrets.iter().map(|(name, fetched)| {
-        let data = fetched.data.iter().map(|(key, value)| (key.clone(), opened(value.json())));
+        let mut text = |text: &str| lent.lend(text);
+        let data = fetched.data.iter();
+        let data = data.map(|(key, value)| (key.clone(), opened(value.json(), &mut text)));
         (name.to_string(), map(data))
     }));
     let configs = map(values.configs.iter().map(|(name, files)| {
-        let files = files.iter().map(|(file, content)| match std::str::from_utf8(content) {
-            Ok(text) => (file.clone(), Value::from(text)),
-            Err(_) => (file.clone(), Value::from_bytes(content.clone())),
+        let files = files.iter().map(|(file, content)| match content.reveal_text() {
+            Some(text) => (file.clone(), lent.lend(text)),
+            None => (file.clone(), Value::from_bytes(content.reveal().to_vec())),
         });
         (name.to_string(), map(files))
     }));
@@ -113,20 +121,23 @@ fn decoded(text: &str) -> Result<String, Error> {
 
 fn from_json(text: &str) -> Result<Value, Error> {
     let unfit = |what| Error::new(ErrorKind::InvalidOperation, format!("fromjson: {what}"));
-    Ok(opened(Json::parse(text).map_err(unfit)?))
+    Ok(opened(Json::parse(text).map_err(unfit)?, &mut |text| Value::from(text)))
 }
 
-fn opened(json: Json) -> Value {
+/// A tree as a value; `text` makes values of its texts.
+fn opened(json: Json, text: &mut dyn FnMut(&str) -> Value) -> Value {
     match json {
         Json::Null => Value::from(()),
         Json::Bool(value) => Value::from(value),
-        Json::Number(text) => match text.parse::<i128>() {
+        Json::Number(number) => match number.parse::<i128>() {
             Ok(number) => Value::from(number),
-            Err(_) => Value::from(text.parse().unwrap_or(f64::NAN)),
+            Err(_) => Value::from(number.parse().unwrap_or(f64::NAN)),
         },
-        Json::Text(text) => Value::from(text.as_str()),
-        Json::List(items) => items.into_iter().map(opened).collect(),
-        Json::Object(entries) => map(entries.into_iter().map(|(key, value)| (key, opened(value)))),
+        Json::Text(value) => text(&value),
+        Json::List(items) => items.into_iter().map(|item| opened(item, text)).collect(),
+        Json::Object(entries) => {
+            map(entries.into_iter().map(|(key, value)| (key, opened(value, text))))
+        }
     }
 }
 

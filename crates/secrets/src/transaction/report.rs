@@ -122,22 +122,6 @@ impl Outcome {
     }
 }
 
-impl Report {
-    /// Why it did not go through: the first fault.
-    #[must_use]
-    pub fn fault(&self) -> Option<&Done> {
-        self.done.iter().find(|done| done.fault.is_some())
-    }
-
-    /// What failed on the way back, if anything did.
-    #[must_use]
-    pub fn fault_of_return(&self) -> Option<&Done> {
-        let way_back =
-            |done: &&Done| matches!(done.part, Part::Return | Part::TellBack | Part::ConfirmBack);
-        self.done.iter().filter(way_back).find(|done| done.fault.is_some())
-    }
-}
-
 /// One sentence for the log.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use pillion_client::{Client, Options};
 use pillion_model::secrets::{Api, Auth};
 use pillion_model::settings::{Address, Listen};
-use pillion_runtime::admin::{Purpose, bind_for, serve_with};
+use pillion_runtime::admin::{Purpose, Room, bind_for, serve_with};
 use pillion_runtime::board::Secret;
 use pillion_secrets::api::{ApiError, Counters, LocalApi, bind};
 use pillion_secrets::bao::Bao;
@@ -98,7 +98,8 @@ fn start_as(server: Server, settings: &Api) -> Home {
         let server = answering.clone();
         async move { server.answer(request).await }
     };
-    tokio::spawn(serve_with(upstream, 64, respond, std::future::pending()));
+    let room = Room { connections: 64, waits: Box::new(|| {}) };
+    tokio::spawn(serve_with(upstream, room, respond, std::future::pending()));
     let (ours, token) = watch::channel(Some(Secret::from("our-token")));
     let bound = bind(settings).unwrap();
     let client = client(bound.address());
@@ -284,7 +285,7 @@ async fn limits_hold_at_their_edge() {
     assert_eq!(answer.status(), 502, "{text}");
     assert!(text.contains("larger than 4096 bytes; raise secrets.server.answer_bytes"), "{text}");
     let hits = home.numbers.numbers().limit_hits;
-    assert_eq!(hits.map(|(_, hits)| hits), [1, 0, 0, 1], "{hits:?}");
+    assert_eq!(hits.map(|(_, hits)| hits), [1, 0, 0, 0, 1], "{hits:?}");
 }
 
 #[tokio::test]
@@ -294,7 +295,7 @@ async fn the_oldest_of_too_many_kept_answers_go_first() {
         ask(&home, "GET", &format!("/v1/kv/{number}")).await;
     }
     let numbers = home.numbers.numbers();
-    assert_eq!((numbers.kept, numbers.limit_hits[1]), (4, ("api.entries", 2)));
+    assert_eq!((numbers.kept, numbers.limit_hits[2]), (4, ("api.entries", 2)));
     home.server.away.store(true, Ordering::SeqCst);
     for (number, status) in [(1, 503), (2, 200), (5, 200)] {
         assert_eq!(ask(&home, "GET", &format!("/v1/kv/{number}")).await.0.status(), status);
@@ -309,13 +310,13 @@ async fn kept_answers_have_no_more_bytes_than_they_may() {
     {
         ask(&home, "GET", &format!("/v1/json/{length}")).await;
         let numbers = home.numbers.numbers();
-        let found = (numbers.kept, numbers.limit_hits[2]);
+        let found = (numbers.kept, numbers.limit_hits[3]);
         assert_eq!(found, (kept, ("api.kept_bytes", pushed_out)), "{length}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_more_than_are_served_waits() {
+async fn a_connection_more_than_are_served_waits_and_is_counted() {
     let settings = Api { connections: 2, ..settings(Address::Tcp(HOME.parse().unwrap()), true) };
     let home = start_as(Server::default(), &settings);
     let Address::Tcp(address) = home.address else { unreachable!() };
@@ -324,6 +325,8 @@ async fn a_connection_more_than_are_served_waits() {
     for stream in [&mut first, &mut second] {
         assert_eq!(status(stream).await, 200);
     }
+    let waits = || home.numbers.numbers().limit_hits[1];
+    assert_eq!(waits(), ("api.connections", 0), "as many as may be");
     let mut third = connect().await.unwrap();
     let mut waiting = Box::pin(status(&mut third));
     tokio::select! {
@@ -331,8 +334,10 @@ async fn a_connection_more_than_are_served_waits() {
         _ = &mut waiting => unreachable!("there are two already"),
         other = status(&mut second) => assert_eq!(other, 200),
     }
+    crate::bed::eventually("the count", || waits().1 == 1).await;
     drop(first);
     assert_eq!(waiting.await, 200);
+    assert_eq!(waits().1, 1);
 }
 
 /// The status that a raw request on this connection is answered with.

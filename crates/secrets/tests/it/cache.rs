@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use pillion_model::secrets::{Cache, Server};
 use pillion_runtime::board::Secret;
+use pillion_runtime::causes::Causes;
 use pillion_secrets::cache::{CacheError, CachedSession, Contents, SealedCache};
 use pillion_secrets::fetched::{Datum, Fetched, Lease};
 use pillion_secrets::template::Request;
@@ -202,4 +203,20 @@ fn the_cache_of_another_server_or_namespace_does_not_open() {
         assert!(matches!(error, CacheError::Sealed(_)), "{error}");
     }
     assert!(cache(folder.path()).load(time(200)).unwrap().is_some());
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_or_read_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = cache(folder.path());
+    let path = folder.path().join("cache");
+    fs::create_dir(&path).unwrap();
+    for (error, start) in [
+        (cache.save(&contents(&[])).unwrap_err(), "cannot write"),
+        (cache.load(time(100)).unwrap_err(), "cannot read"),
+    ] {
+        let expected = format!("{start} the sealed cache {}: Is a directory", path.display());
+        let error = Causes(&error).to_string();
+        assert!(error.starts_with(&expected), "{error}");
+    }
 }

@@ -170,7 +170,8 @@ async fn a_new_login_costs_no_credentials_until_their_token_is_released() {
         postgres.sql_as(&postgres.dsn_of(&name, &password), "SELECT 1").is_ok()
     };
     assert!(works(&old), "a new login ended the credentials");
-    let bound = old.bound(&ride.tokens, SystemTime::now()).expect("they end with their token");
+    let bound = ride.tokens.watch().borrow().end_of(old.session, SystemTime::now());
+    let bound = bound.expect("they end with their token");
     let mut life = Life::new(&old.fetched, Duration::from_secs(300), 0.5, 0.0);
     life.bounded(SystemTime::now(), bound, 0.5);
     assert_eq!(life.due().what, Step::Replace);

@@ -54,7 +54,7 @@ fn values() -> Values {
     let nested = Secret::from(r#"{"list":["a","b","c"],"deep":{"x":"y"}}"#);
     app.data.insert("nested".to_owned(), Datum::Json(nested));
     let database = fetched(&[("user", "bob")], Some(3));
-    let files = BTreeMap::from([("app.ini".to_owned(), b"[a]\nb=1\n".to_vec())]);
+    let files = BTreeMap::from([("app.ini".to_owned(), Secret::from("[a]\nb=1\n"))]);
     Values {
         secrets: BTreeMap::from([
             (Arc::from("app"), app.clone()),

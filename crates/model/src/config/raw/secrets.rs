@@ -65,7 +65,8 @@ pub struct Server {
     pub backoff_max: Period,
     /// The part of a lease's life after which it is renewed.
     pub renew_at: Share,
-    /// Whether leases and token are revoked when the process ends.
+    /// Whether leases and token are revoked when the process ends, also when a reload has named
+    /// another server by then.
     pub revoke_on_exit: bool,
     /// The most bytes of one answer, also of those that the local interface passes on.
     #[schemars(extend("x-min" = "1KiB", "x-max" = "256MiB"))]
@@ -361,7 +362,7 @@ pub struct Confirm {
 }
 
 /// What the environment of the supervised app gets.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Environment {
     /// Each variable, by name.
@@ -369,6 +370,15 @@ pub struct Environment {
     pub variables: BTreeMap<String, Variable>,
     /// Whether a change restarts the app.
     pub restart: bool,
+    /// How long the app may take until it is ready after such a restart; then the old variables come
+    /// back.
+    pub confirm_timeout: Period,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self { variables: BTreeMap::new(), restart: false, confirm_timeout: Period::from_secs(60) }
+    }
 }
 
 /// Where a variable has its value.

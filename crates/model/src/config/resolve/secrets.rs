@@ -255,6 +255,7 @@ fn environment(
     Environment {
         variables: raw.environment.variables.iter().filter_map(variable).collect(),
         restart: raw.environment.restart,
+        confirm_timeout: raw.environment.confirm_timeout.get(),
     }
 }
 

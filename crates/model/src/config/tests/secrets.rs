@@ -1,6 +1,7 @@
 //! The section `secrets`: what it means, and what is wrong with it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Overrides, parse, read};
 use crate::secrets::*;
@@ -74,6 +75,7 @@ secrets:
     assert_eq!(template.language, TemplateLanguage::Jinja);
     assert!(!format!("{template:?}").contains("postgres"));
     assert_eq!(secrets.environment.variables.len(), 1);
+    assert_eq!(secrets.environment.confirm_timeout, Duration::from_secs(60));
 }
 
 #[test]

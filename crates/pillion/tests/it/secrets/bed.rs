@@ -57,6 +57,14 @@ impl Bed {
         path
     }
 
+    /// A file with a key for the sealed cache.
+    pub(crate) fn key(&self) -> PathBuf {
+        let path = self.write("key", "0123456789abcdef0123456789abcdef");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, mode).unwrap();
+        path
+    }
+
     /// POST with the root token, which has to go well.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         let answer = self.bao.post(path, body);

@@ -138,12 +138,7 @@ fn a_server_that_does_not_answer_takes_nothing_away_from_the_app() {
 
 /// One secret, delivered into a folder, and kept in the cache `cache` if that is wanted.
 fn config_with_cache(bed: &Bed, server: &str, to: &str, cache: Option<&str>) -> String {
-    let key = bed.path("key");
-    if !key.exists() {
-        std::fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&key, mode).unwrap();
-    }
+    let key = bed.key();
     let cache = cache.map_or(String::new(), |name| {
         format!("  cache: {{file: {}, key_file: {}}}\n", bed.path(name).display(), key.display())
     });

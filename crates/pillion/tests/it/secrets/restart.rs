@@ -1,5 +1,7 @@
 //! Restarts of the app with new values, and with the old ones where it does not come up again.
 
+use std::time::{Duration, Instant};
+
 use pillion_testkit::{Builder, Pillion, eventually, eventually_some, python};
 use serde_json::json;
 
@@ -30,6 +32,15 @@ fn started(bed: &Bed, values: &[&str]) {
     eventually(("starts with", values), || bed.read("starts").starts_with(&wanted));
 }
 
+/// A variable `VALUE` that restarts the app when it changes, with more settings.
+fn config(bed: &Bed, more: &str) -> String {
+    format!(
+        "secrets:\n  {}\n  secrets: {{kv: {{path: secret/kv, interval: 100ms}}}}\n  environment: \
+         {{variables: {{VALUE: {{secret: kv, key: key}}}}, restart: true{more}}}\n",
+        bed.server()
+    )
+}
+
 /// What the first line says whose outcome is `returned`.
 fn returned(pillion: &Pillion, field: &str) -> String {
     eventually_some("the report", || {
@@ -43,12 +54,7 @@ fn returned(pillion: &Pillion, field: &str) -> String {
 fn variables_that_the_app_does_not_survive_are_taken_back() {
     let bed = Bed::new();
     put(&bed, "good");
-    let config = format!(
-        "secrets:\n  {}\n  secrets: {{kv: {{path: secret/kv, interval: 100ms}}}}\n  environment: \
-         {{variables: {{VALUE: {{secret: kv, key: key}}}}, restart: true}}\n",
-        bed.server()
-    );
-    let pillion = ride(&bed, config, "$VALUE");
+    let pillion = ride(&bed, config(&bed, ""), "$VALUE");
     put(&bed, "bad");
     started(&bed, &["good", "bad", "good"]);
     let transactions = |outcome: &str| {
@@ -64,6 +70,23 @@ fn variables_that_the_app_does_not_survive_are_taken_back() {
     put(&bed, "better");
     started(&bed, &["good", "bad", "good", "better"]);
     eventually("that it is in use", || transactions("settled") == 2.0);
+}
+
+#[test]
+fn variables_that_the_app_hangs_with_are_taken_back_after_the_time_that_is_configured() {
+    let bed = Bed::new();
+    put(&bed, "good");
+    let pillion = ride(&bed, config(&bed, ", confirm_timeout: 2s"), "$VALUE");
+    let before = Instant::now();
+    put(&bed, "stuck");
+    started(&bed, &["good", "stuck", "good"]);
+    let took = before.elapsed();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(50), "{took:?}");
+    let error = returned(&pillion, "error");
+    let start = "the app was not ready within secrets.environment.confirm_timeout, 2s: ";
+    let end = "; the app is ready with the old variables";
+    assert!(error.starts_with(start) && error.ends_with(end), "{error}");
+    eventually("ready", || pillion.admin.get("/ready").0 == 200);
 }
 
 #[test]
@@ -100,12 +123,7 @@ fn files_that_the_app_does_not_survive_or_does_not_listen_with_are_taken_back() 
 fn an_app_that_ends_after_all_is_well_still_ends_pillion() {
     let bed = Bed::new();
     put(&bed, "good");
-    let config = format!(
-        "secrets:\n  {}\n  secrets: {{kv: {{path: secret/kv, interval: 100ms}}}}\n  environment: \
-         {{variables: {{VALUE: {{secret: kv, key: key}}}}, restart: true}}\n",
-        bed.server()
-    );
-    let mut pillion = ride(&bed, config, "$VALUE");
+    let mut pillion = ride(&bed, config(&bed, ""), "$VALUE");
     put(&bed, "better");
     started(&bed, &["good", "better"]);
     let settled = "pillion_secrets_transactions_total{set=\"the environment\",outcome=\"settled\"}";

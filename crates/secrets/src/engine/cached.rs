@@ -21,7 +21,7 @@ const GATHERING: Duration = Duration::from_millis(500);
 
 /// What is kept.
 #[derive(Default)]
-pub(super) struct Vault {
+pub(super) struct Cached {
     cache: Option<SealedCache>,
     /// What the last process has left.
     restored: Option<Contents>,
@@ -29,7 +29,7 @@ pub(super) struct Vault {
     changed: Notify,
 }
 
-impl Vault {
+impl Cached {
     /// Opens the cache of a server, if one is configured. Without it, or where it does not open, the
     /// start is one without a cache.
     pub(super) fn open(settings: Option<&Cache>, server: &Server) -> Self {
