@@ -42,7 +42,9 @@ impl Connector {
         let tcp = tcp();
         let way = match &target.unix {
             Some(path) => Way::Unix(Arc::from(path.as_path())),
-            None if target.is_tls() => Way::Tls(Box::new(tls(tcp, options)?)),
+            None if target.is_tls() => {
+                Way::Tls(Box::new(encrypted(tcp, &options.tls, Spoken::Http)?))
+            }
             None => Way::Plain(tcp),
         };
         Ok(Self { way, timeout: options.connect_timeout })
@@ -52,7 +54,7 @@ impl Connector {
     pub(crate) fn bare(tls: Option<&Tls>, timeout: Duration) -> Result<Self, TlsError> {
         let tcp = tcp();
         let way = match tls {
-            Some(tls) => Way::Tls(Box::new(HttpsConnector::from((tcp, tls.config()?)))),
+            Some(tls) => Way::Tls(Box::new(encrypted(tcp, tls, Spoken::Other)?)),
             None => Way::Plain(tcp),
         };
         Ok(Self { way, timeout })
@@ -66,9 +68,22 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-fn tls(tcp: HttpConnector, options: &Options) -> Result<HttpsConnector<HttpConnector>, TlsError> {
-    let builder = HttpsConnectorBuilder::new().with_tls_config(options.tls.config()?).https_only();
-    let builder = match &options.tls.server_name {
+/// What is spoken over TLS.
+#[derive(Clone, Copy, Debug)]
+enum Spoken {
+    /// HTTP, in the version that both sides agree on.
+    Http,
+    /// Something that is not negotiated.
+    Other,
+}
+
+fn encrypted(
+    tcp: HttpConnector,
+    tls: &Tls,
+    spoken: Spoken,
+) -> Result<HttpsConnector<HttpConnector>, TlsError> {
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls.config()?).https_only();
+    let builder = match &tls.server_name {
         Some(name) => {
             let server =
                 ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()))?;
@@ -76,7 +91,11 @@ fn tls(tcp: HttpConnector, options: &Options) -> Result<HttpsConnector<HttpConne
         }
         None => builder,
     };
-    Ok(builder.enable_all_versions().wrap_connector(tcp))
+    Ok(match spoken {
+        Spoken::Http => builder.enable_all_versions().wrap_connector(tcp),
+        // HTTP/1 is what is spoken where nothing is negotiated.
+        Spoken::Other => builder.enable_http1().wrap_connector(tcp),
+    })
 }
 
 impl Service<Uri> for Connector {

@@ -1,6 +1,6 @@
 //! A bare connection, for protocols other than HTTP.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -69,6 +69,19 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
+    // Without these two, each part of a message would be a write of its own.
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, parts)
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
@@ -81,8 +94,20 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use pillion_testkit::ClosedPort;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_parts_of_a_message_go_out_in_one_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut connection = dial(&address, None, Duration::from_secs(20)).await.unwrap();
+        let parts = ["head ", "records ", "options"].map(str::as_bytes).map(IoSlice::new);
+        assert!(connection.is_write_vectored());
+        assert_eq!(connection.write_vectored(&parts).await.unwrap(), "head records options".len());
+    }
 
     #[tokio::test]
     async fn what_cannot_be_reached_is_said_with_its_address() {

@@ -27,10 +27,6 @@ pub use dial::{Connection, DialError, dial};
 pub use target::{Target, TargetError};
 pub use tls::{Tls, TlsError};
 
-/// What stands for any first message that is none of TLS.
-const SPEAKS_NO_TLS: &str =
-    "the other side does not speak TLS; begin the URL with http://, or name another port";
-
 /// How a client connects and how much it takes.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -171,9 +167,7 @@ impl Client {
     }
 
     fn failed(&self, error: &legacy::Error) -> Error {
-        let target = self.target.to_string();
-        let distrust = tls::distrust(error).map(str::to_owned);
-        let reason = distrust.unwrap_or_else(|| innermost(error));
+        let (target, reason) = (self.target.to_string(), innermost(error));
         match error.is_connect() {
             true => Error::Connect { target, reason },
             false => Error::Broken { target, reason },
@@ -193,22 +187,20 @@ impl Client {
     }
 }
 
-/// What is at the bottom of a chain of errors: the layers above only say where it was.
+/// What is at the bottom of a chain of errors (the layers above only say where it was), or what to do
+/// about it.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    while let Some(below) = wrapped(innermost).or_else(|| innermost.source()) {
+        innermost = below;
     }
-    match tls_error(innermost) {
-        Some(rustls::Error::InvalidMessage(_)) => SPEAKS_NO_TLS.to_owned(),
-        Some(_) | None => innermost.to_string(),
-    }
+    tls::remedy(innermost).map_or_else(|| innermost.to_string(), str::to_owned)
 }
 
-/// The error of the TLS layer, which the layer of sockets does not give as its source.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    match error.downcast_ref::<io::Error>() {
-        Some(outer) => tls_error(outer.get_ref()?),
-        None => error.downcast_ref(),
-    }
+/// The error that one of reading and writing wraps, and does not name as its source.
+fn wrapped<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(wrapped)
 }

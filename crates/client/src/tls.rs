@@ -45,27 +45,20 @@ pub enum TlsError {
     Name(String),
 }
 
-/// What to do about a certificate that is not trusted, where that is at the bottom of this error.
-pub(crate) fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let mut error = error;
-    // An error of reading and writing does not name the one that it wraps as its source.
-    while let Some(below) = wrapped(error).or_else(|| error.source()) {
-        error = below;
+/// What to do about this error, where it is one of TLS whose own words do not say that.
+pub(crate) fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref()? {
+        rustls::Error::InvalidMessage(_) => Some(
+            "the other side does not speak TLS: write the URL without it, or name another port",
+        ),
+        // Another authority of the same name makes it a bad signature.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            Some("no authority that is trusted signed its certificate: name its authority with ca")
+        }
+        _ => None,
     }
-    let rustls::Error::InvalidCertificate(certificate) = error.downcast_ref()? else { return None };
-    // Another authority of the same name makes it a bad signature.
-    let is_unknown =
-        matches!(certificate, CertificateError::UnknownIssuer | CertificateError::BadSignature);
-    is_unknown.then_some(
-        "no authority that is trusted signed its certificate: name its authority with ca",
-    )
-}
-
-fn wrapped<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a (dyn std::error::Error + 'static)> {
-    let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
-    Some(wrapped)
 }
 
 impl Tls {

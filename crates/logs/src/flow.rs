@@ -9,6 +9,7 @@ mod generation;
 mod lane;
 mod outlet;
 mod show;
+mod stall;
 
 pub use generation::Left;
 pub(crate) use generation::{Generation, Patience};

@@ -37,4 +37,4 @@ pub mod tally;
 mod tokens;
 
 pub use flow::{Left, OutletError};
-pub use role::{Context, Error, run};
+pub use role::{Context, Error, Once, run};

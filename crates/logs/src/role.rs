@@ -29,7 +29,15 @@ pub struct Context {
     /// What the app writes, where it is captured.
     pub outputs: Arc<AppOutputs>,
     /// Whether it reads what is there, delivers that, and ends.
-    pub once: bool,
+    pub once: Option<Once>,
+}
+
+/// How long that is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// It ends too where for so long nothing more could be read, and no sink took anything; `None`:
+    /// never.
+    pub give_up: Option<Duration>,
 }
 
 /// Why the role cannot go on, or did not do all that it was asked for.
@@ -77,7 +85,7 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
         let positions = settings.state.as_deref().map(Positions::open).transpose()?;
         let generation = Generation::start(&settings, &context, positions.as_ref())?;
         let patience = tokio::select! {
-            () = generation.ended() => Patience::WhileSomethingArrives,
+            () = generation.ended() => Patience::WhileSomethingMoves,
             _ = stop.asked() => Patience::UntilTold,
             changed = context.settings.changed() => match changed {
                 Ok(()) => Patience::For(RELOAD),
@@ -90,7 +98,7 @@ pub async fn run(mut context: Context, mut stop: Stop) -> Result<(), Error> {
         };
         let is_over = !matches!(patience, Patience::For(_));
         let left = generation.end(patience, &mut stop).await;
-        if context.once && is_over {
+        if context.once.is_some() && is_over {
             return left.map_or(Ok(()), |left| Err(Error::Left(left)));
         }
         if let Some(left) = left {

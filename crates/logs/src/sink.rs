@@ -192,10 +192,20 @@ impl Cause {
         }
     }
 
-    /// Whether trying again soon is of no use: a person has to do something first.
+    /// What a person has to do before trying again is of use; `None`: it may go by itself.
     #[must_use]
-    pub const fn needs_a_person(self) -> bool {
-        matches!(self, Self::Credentials | Self::Address)
+    pub const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Credentials => Some("correct the credentials of the sink"),
+            Self::Address => Some("correct the address of the sink: nothing there takes logs"),
+            Self::Connect
+            | Self::Timeout
+            | Self::Broken
+            | Self::Busy
+            | Self::Server
+            | Self::Garbled
+            | Self::Local => None,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod table;
 mod tests;
 mod turn;
 mod unclaimed;
+mod unreadable;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::pending;
@@ -47,6 +48,7 @@ use notices::{Notice, Notices};
 use table::{Slot, Table};
 use turn::Step;
 use unclaimed::Unclaimed;
+use unreadable::say_unreadable;
 
 use crate::receipt::Ledger;
 pub use globs::GlobError;
@@ -416,7 +418,7 @@ impl Tail {
             self.say_what_is_odd(&found);
         }
         for (path, error) in &found.unreadable {
-            say!(Warn, "cannot look into", path = path.display(), error = error);
+            say_unreadable(path, error);
         }
         if found.more {
             say!(Error, "too many folders, some are not looked into", source = self.source);

@@ -14,6 +14,7 @@ use serde_json::Value;
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
 pub use reference::reference;
+pub use shown::shown;
 pub use text::{Fault, FileGlob, FilePath, ListenAddress, LogSink, UpstreamUrl};
 
 use crate::settings::{Address, Roles, Settings};
@@ -32,6 +33,7 @@ pub mod raw;
 mod reference;
 mod resolve;
 mod schema;
+mod shown;
 mod text;
 mod yaml;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use pillion_model::config::raw::logs::{Compression, LineFormat};
+use pillion_model::config::raw::logs::{Compression, LineFormat, Timeout};
 use pillion_model::config::{FileGlob, FilePath, ListenAddress, LogSink};
 
 pub(crate) use secrets::{SecretsCommand, StatusArguments, SyncArguments};
@@ -141,6 +141,10 @@ pub(crate) struct ShipArguments {
     /// Read to the end of every file, deliver, and end
     #[arg(long)]
     pub(crate) once: bool,
+    /// With --once: how long it goes on where nothing more can be read and the sink takes nothing, or
+    /// off
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "once")]
+    pub(crate) give_up: Timeout,
 }
 
 const SHIP_NOTES: &str = "\

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pillion_logs::enrich::Defaults;
 use pillion_logs::status::StatusBoard;
-use pillion_logs::{Context, Error, run};
+use pillion_logs::{Context, Error, Once, run};
 use pillion_model::config::{self, Ship};
 use pillion_model::logs::{Logs, Output};
 use pillion_runtime::board::Board;
@@ -45,7 +45,7 @@ pub(crate) fn command(command: LogsCommand) -> Result<u8, Failure> {
 
 /// `pillion logs ship`: the role alone, with what the command line says for its configuration.
 fn ship(arguments: ShipArguments) -> Result<u8, Failure> {
-    let once = arguments.once;
+    let once = arguments.once.then(|| Once { give_up: arguments.give_up.get() });
     let loaded = config::ship(&Ship {
         files: arguments.files,
         parse: arguments.parse,
@@ -73,7 +73,11 @@ fn ship(arguments: ShipArguments) -> Result<u8, Failure> {
     shipped
 }
 
-async fn ship_until_told(logs: Arc<Logs>, once: bool, signals: Signals) -> Result<u8, Failure> {
+async fn ship_until_told(
+    logs: Arc<Logs>,
+    once: Option<Once>,
+    signals: Signals,
+) -> Result<u8, Failure> {
     let to_terminal = logs.sinks.iter().any(|sink| matches!(sink.output, Output::Stdout(_)));
     // Nobody changes it; the role only has to believe that somebody could.
     let (_settings, settings) = watch::channel(logs);
@@ -104,7 +108,7 @@ async fn shipping(
     mut signals: Signals,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let mut is_cut = context.once;
+    let mut is_cut = context.once.is_some();
     let running = run(context, stop);
     tokio::pin!(running);
     loop {

@@ -18,6 +18,7 @@ mod secrets;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use pillion_model::config::shown;
 
 use crate::cli::{Cli, Command};
 
@@ -25,7 +26,11 @@ use crate::cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return refused(&error),
+    };
+    let done = match command {
         Command::Run(arguments) => run::command(arguments),
         Command::Proxy(arguments) => proxy::command(&arguments),
         Command::Secrets(command) => secrets::command(command),
@@ -40,4 +45,16 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
     }
+}
+
+/// Shows help, or what is wrong with the command line: the value as well, which may be a URL with a
+/// credential.
+fn refused(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let shown = shown(&text);
+    match shown == text {
+        true => error.exit(),
+        false => print::error(&shown),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use nix::sys::signal::Signal;
 use pillion_client::Options;
+use pillion_model::config::shown;
 use pillion_model::secrets::{Confirm, Tell};
 use pillion_runtime::board::{AppControl, Refusal, Secret, Started};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -173,7 +174,7 @@ async fn http(url: &str, method: &str, scene: Scene<'_>) -> Result<(), TellError
     let status = Location::new(url, &options)?.send(request).await?.status();
     match status.is_success() {
         true => Ok(()),
-        false => Err(TellError::Status { url: url.to_owned(), status: status.as_u16() }),
+        false => Err(TellError::Status { url: shown(url), status: status.as_u16() }),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use pillion_client::{Client, Error, Options, Tls};
+use pillion_client::{Client, Error, Options, Tls, dial};
 use pillion_testkit::ClosedPort;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -108,6 +108,25 @@ async fn a_server_is_trusted_by_the_named_authority_alone() {
 }
 
 #[tokio::test]
+async fn a_bare_connection_knows_whom_to_trust_and_under_which_name() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = ours.server("bao.internal", false);
+    let address = format!("localhost:{}", server.address.port());
+    for (authority, name, expected) in [
+        (&ours, Some("bao.internal"), None),
+        (&ours, None, Some("certificate not valid for name")),
+        (&theirs, Some("bao.internal"), Some("name its authority with ca")),
+    ] {
+        let server_name = name.map(str::to_owned);
+        let tls = Tls { ca: Some(authority.ca()), server_name, ..Tls::default() };
+        let error = dial(&address, Some(&tls), Duration::from_secs(20)).await.err();
+        let error = error.map(|error| error.to_string());
+        let says = |words| error.as_ref().is_some_and(|error| error.contains(words));
+        assert!(expected.map_or(error.is_none(), says), "{name:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_name_of_the_server_is_that_of_the_url_or_the_one_that_is_given() {
     let authority = Authority::new();
     let server = authority.server("bao.internal", false);
@@ -171,7 +190,7 @@ async fn a_server_without_tls_is_said_to_be_one() {
     let tls = Tls { ca: Some(authority.ca()), ..Tls::default() };
     let error = get(&url, tls).await.unwrap_err().to_string();
     assert!(
-        error.ends_with("does not speak TLS; begin the URL with http://, or name another port"),
+        error.ends_with("does not speak TLS: write the URL without it, or name another port"),
         "{error}"
     );
 }

@@ -170,10 +170,10 @@ impl<P: Parcel> Way<'_, P> {
             return;
         }
         let (sink, cause) = (&self.inner.name, trouble.cause.label());
-        if trouble.cause.needs_a_person() {
+        if let Some(remedy) = trouble.cause.remedy() {
             say!(
                 Error,
-                "logs cannot be delivered, and somebody has to act: they wait",
+                "logs cannot be delivered, and wait until somebody acts: {remedy}",
                 sink = sink,
                 cause = cause,
                 error = trouble.text

@@ -15,9 +15,9 @@ pub(super) fn wait(retry: &Retry, tries: u32, trouble: &Trouble, random: &mut Ra
         let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(random.up_to(nanos))
     };
-    let own = match trouble.cause.needs_a_person() {
-        true => retry.max / 2 + upto(retry.max / 2, random),
-        false => {
+    let own = match trouble.cause.remedy() {
+        Some(_) => retry.max / 2 + upto(retry.max / 2, random),
+        None => {
             let doubled = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
             upto(retry.min.saturating_mul(doubled).min(retry.max), random)
         }

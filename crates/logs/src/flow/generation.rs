@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillion_model::logs::{Input, Logs, Source};
 use pillion_runtime::causes::Causes;
@@ -20,19 +20,18 @@ use super::files::{Files, Quit};
 use super::lane::Lane;
 use super::outlet::{Outlet, Outlets};
 use super::show::show;
+use super::stall::Stall;
 use crate::batcher::Spares;
 use crate::budget::Budget;
 use crate::enrich::Enrichment;
 use crate::redact::Redactor;
-use crate::role::{Context, Error};
+use crate::role::{Context, Error, Once};
 use crate::source::{App, Framing, Source as OtherSource, own_outputs};
 use crate::status::{FilesBoard, StatusBoard};
 use crate::tail::{self, Positions, Tail};
 
 /// How often is said how things stand.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
-/// Once: a sink that takes nothing for so long will not take the rest.
-const STALLED: Duration = Duration::from_secs(30);
 /// At the end: how long sources may take to hand on what they have read, when nobody waits for room.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -55,7 +54,9 @@ pub(crate) struct Generation {
     /// Sources that have ended by themselves.
     over: Rc<Cell<usize>>,
     source_ended: Rc<Notify>,
-    once: bool,
+    once: Option<Once>,
+    /// Once: how long nothing has moved.
+    stall: Cell<Stall>,
     status: StatusBoard,
     /// What was lost before it began.
     lost_before: u64,
@@ -75,8 +76,8 @@ pub(crate) enum Patience {
     UntilTold,
     /// So long.
     For(Duration),
-    /// For as long as the sinks take something.
-    WhileSomethingArrives,
+    /// For as long as something moves, as [`Once`] has it.
+    WhileSomethingMoves,
 }
 
 /// What was not delivered.
@@ -92,6 +93,8 @@ pub struct Left {
     pub dropped: u64,
     /// Whether there is more in the files than was read.
     pub unread: bool,
+    /// How long nothing had moved when it was given up; `None`: that is not why it ended.
+    pub stalled: Option<Duration>,
     /// The last trouble of a sink.
     pub trouble: Option<String>,
 }
@@ -110,6 +113,9 @@ impl fmt::Display for Left {
             parts.push("an unknown number not read".to_owned());
         }
         write!(f, "records: {}", parts.join(", "))?;
+        if let Some(time) = self.stalled {
+            write!(f, "; given up after {time:?} in which no sink took anything")?;
+        }
         match &self.trouble {
             Some(trouble) => write!(f, "; the sink: {trouble}"),
             None => Ok(()),
@@ -135,6 +141,19 @@ fn outlets(settings: &Logs, budget: &Budget) -> Result<Outlets, Error> {
         outlet.map(Rc::new).map_err(|error| Error::Sink { name, error })
     };
     settings.sinks.iter().map(open).collect()
+}
+
+/// Writes down how far the files of each source were delivered.
+async fn save_positions(tails: Vec<Tail>) {
+    for mut tail in tails {
+        if let Err(error) = tail.save().await {
+            say!(
+                Error,
+                "positions cannot be written: what was delivered comes again",
+                error = Causes(&error)
+            );
+        }
+    }
 }
 
 impl Generation {
@@ -164,6 +183,7 @@ impl Generation {
             over: Rc::default(),
             source_ended: Rc::default(),
             once: context.once,
+            stall: Cell::new(Stall::new(Instant::now())),
             status: context.status.clone(),
             lost_before: context.status.current().lost,
         };
@@ -212,7 +232,8 @@ impl Generation {
                 let tail = Tail::new(files, lane.source.name.clone(), positions)?;
                 let board = FilesBoard::new();
                 let status = board.status();
-                let reading = Files::new(lane.clone(), tail, self.budget.clone(), board, self.once);
+                let (budget, once) = (self.budget.clone(), self.once.is_some());
+                let reading = Files::new(lane.clone(), tail, budget, board, once);
                 let (quit, over) = (quitting.clone(), self.over.clone());
                 let ended = self.source_ended.clone();
                 self.sources.borrow_mut().spawn_local(async move {
@@ -282,11 +303,11 @@ impl Generation {
         }
     }
 
-    /// Waits until every source has ended by itself: once, when everything was read. Shows
-    /// meanwhile how things stand.
+    /// Waits until every source has ended by itself: once, when everything was read, or nothing
+    /// moves any more. Shows meanwhile how things stand.
     pub(crate) async fn ended(&self) {
         let mut beat = interval(SHOWN_EVERY);
-        while !self.once || self.over.get() < self.lanes.len() {
+        while !(self.has_read_once() || self.has_stalled()) {
             tokio::select! {
                 _ = beat.tick() => show(self, &self.status),
                 () = self.source_ended.notified() => {}
@@ -297,50 +318,44 @@ impl Generation {
     /// Ends it: nothing more is read; what was read is delivered, or, when the time is up, kept on
     /// the disk.
     pub(crate) async fn end(mut self, patience: Patience, stop: &mut Stop) -> Option<Left> {
-        let mut unread = self.once && self.over.get() < self.lanes.len();
+        let mut unread = self.once.is_some() && !self.has_read_once();
         self.quit.send_replace(true);
         let mut tails = Vec::new();
         let sources = self.sources.get_mut();
         while let Some(tail) = sources.join_next().await {
             tails.extend(tail.ok());
         }
-        unread |= self.once && tails.iter().any(Tail::is_blocked);
+        unread |= self.once.is_some() && tails.iter().any(Tail::is_blocked);
         let mut feeds = self.feeds.take();
         let drained = async {
             while feeds.join_next().await.is_some() {}
             self.drain().await;
         };
-        tokio::select! {
-            () = drained => {}
-            () = self.given_up(patience) => {}
-            () = stop.over() => {}
-        }
-        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
-        let rest = async { while feeds.join_next().await.is_some() {} };
-        drop(timeout(LAST_WORDS, rest).await);
-        // What was on its way goes back to the queues.
-        self.tasks.abort_all();
-        while self.tasks.join_next().await.is_some() {}
-        let deliveries = self.deliveries.get_mut();
-        deliveries.abort_all();
-        while deliveries.join_next().await.is_some() {}
-        feeds.shutdown().await;
-        let mut left = Left { unread, ..Left::default() };
+        let has_stalled = tokio::select! {
+            () = drained => false,
+            () = self.given_up(patience) => patience == Patience::WhileSomethingMoves,
+            () = stop.over() => false,
+        };
+        self.stop_tasks(feeds).await;
+        let stalled = self.once.filter(|_| has_stalled).and_then(|once| once.give_up);
+        let mut left = Left { unread, stalled, ..Left::default() };
         for outlet in self.outlets.iter() {
             left.waiting += outlet.keep_rest().await.records;
         }
         self.say_lost();
-        for tail in &mut tails {
-            if let Err(error) = tail.save().await {
-                say!(
-                    Error,
-                    "positions cannot be written: what was delivered comes again",
-                    error = Causes(&error)
-                );
-            }
-        }
+        save_positions(tails).await;
         show(&self, &self.status);
         self.left(left)
+    }
+
+    /// Ends all that runs. What was on its way to a sink goes back to its queue.
+    async fn stop_tasks(&mut self, mut feeds: JoinSet<()>) {
+        self.outlets.iter().for_each(|outlet| outlet.stop_waiting());
+        let rest = async { while feeds.join_next().await.is_some() {} };
+        drop(timeout(LAST_WORDS, rest).await);
+        self.tasks.shutdown().await;
+        self.deliveries.get_mut().shutdown().await;
+        feeds.shutdown().await;
     }
 
     /// Texts and records that nobody can read again, and that were not delivered to every sink or
@@ -389,23 +404,30 @@ impl Generation {
         match patience {
             Patience::UntilTold => std::future::pending().await,
             Patience::For(time) => sleep(time).await,
-            Patience::WhileSomethingArrives => self.stalled().await,
+            Patience::WhileSomethingMoves => {
+                while !self.has_stalled() {
+                    sleep(SHOWN_EVERY).await;
+                }
+            }
         }
     }
 
-    /// Waits until nothing arrives any more.
-    async fn stalled(&self) {
-        let arrived = || {
-            let statuses = self.outlets.iter().map(|outlet| outlet.deliverer.status());
-            statuses.map(|status| status.delivered_records + status.rejected_records).sum::<u64>()
-        };
-        loop {
-            let before = arrived();
-            sleep(STALLED).await;
-            if arrived() == before {
-                return;
-            }
-        }
+    /// Whether it reads once, and has.
+    fn has_read_once(&self) -> bool {
+        self.once.is_some() && self.over.get() == self.lanes.len()
+    }
+
+    /// Whether it reads once, and nothing has moved for as long as that is waited for: a sink that
+    /// took nothing will not take the rest.
+    fn has_stalled(&self) -> bool {
+        let Some(limit) = self.once.and_then(|once| once.give_up) else { return false };
+        let read = self.lanes.iter().map(|running| running.lane.counts.bytes.get());
+        let delivered = self.outlets.iter().map(|outlet| outlet.deliverer.status());
+        let delivered = delivered.map(|status| status.delivered_records + status.rejected_records);
+        let mut stall = self.stall.get();
+        let lasted = stall.look(read.chain(delivered).sum(), Instant::now());
+        self.stall.set(stall);
+        lasted >= limit
     }
 
     /// All that was not delivered, of which this is known already.

@@ -26,28 +26,34 @@ pub(super) fn show(generation: &Generation, board: &StatusBoard) {
 
 /// Says aloud that more was dropped than the last time.
 fn complain(before: &Status, now: &Status) {
-    for source in &now.sources {
-        let known = before.sources.iter().find(|known| known.name == source.name);
-        if source.refused > known.map_or(0, |known| known.refused) {
-            say!(
-                Warn,
-                "log records were dropped as they came: there was no room",
-                source = source.name,
-                records_so_far = source.refused
-            );
-        }
+    for (source, records) in grown(&before.sources, &now.sources, |it| (&it.name, it.refused)) {
+        say!(
+            Warn,
+            "log records were dropped as they came: there was no room",
+            source = source,
+            records_so_far = records
+        );
     }
-    for sink in &now.sinks {
-        let known = before.sinks.iter().find(|known| known.name == sink.name);
-        if sink.dropped > known.map_or(0, |known| known.dropped) {
-            say!(
-                Warn,
-                "log records that waited were dropped: there was no room",
-                sink = sink.name,
-                records_so_far = sink.dropped
-            );
-        }
+    for (sink, records) in grown(&before.sinks, &now.sinks, |it| (&it.name, it.dropped)) {
+        say!(
+            Warn,
+            "log records that waited were dropped: there was no room",
+            sink = sink,
+            records_so_far = records
+        );
     }
+}
+
+/// The names whose number has grown, with it; a name that is new had none before.
+fn grown<'a, T>(
+    before: &'a [T],
+    now: &'a [T],
+    numbered: fn(&T) -> (&String, u64),
+) -> impl Iterator<Item = (&'a String, u64)> {
+    now.iter().map(numbered).filter(move |(name, number)| {
+        let known = before.iter().map(numbered).find(|(known, _)| known == name);
+        *number > known.map_or(0, |(_, number)| number)
+    })
 }
 
 fn source(running: &Running) -> SourceStatus {
@@ -117,4 +123,20 @@ fn sink(outlet: &Outlet, now: UnixNanos) -> SinkStatus {
 
 fn seconds(nanos: UnixNanos) -> f64 {
     std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grown;
+
+    #[test]
+    fn what_has_grown_is_told_by_name() {
+        let numbers = |numbers: &[(&str, u64)]| -> Vec<(String, u64)> {
+            numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
+        };
+        let before = numbers(&[("same", 2), ("more", 2), ("gone", 1), ("restarted", 5)]);
+        let now = numbers(&[("same", 2), ("more", 3), ("new", 1), ("none", 0), ("restarted", 1)]);
+        let grown: Vec<_> = grown(&before, &now, |(name, number)| (name, *number)).collect();
+        assert_eq!(grown, [(&"more".to_owned(), 3), (&"new".to_owned(), 1)]);
+    }
 }

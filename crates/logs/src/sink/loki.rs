@@ -173,7 +173,7 @@ mod tests {
         let said = "answered 400 Bad Request: stream '{a=\"b\"}' includes structured metadata, but \
                     this feature is disallowed. Please see `limits_config.structured_metadata`";
         let Verdict::Retry(trouble) = unfit(said.to_owned()) else { panic!() };
-        assert!(trouble.cause.needs_a_person());
+        assert!(trouble.cause.remedy().is_some());
         assert!(matches!(unfit("Max entry size exceeded".to_owned()), Verdict::Halve(_)));
     }
 

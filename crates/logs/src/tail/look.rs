@@ -14,6 +14,7 @@ use super::names::{Packing, before_rotation, is_rotated};
 use super::positions::Entry;
 use super::recover::siblings;
 use super::table::{File, Slot};
+use super::unreadable::say_unreadable;
 use super::{Tail, unix_ms};
 
 /// As many links as the kernel follows.
@@ -86,7 +87,7 @@ impl Tail {
     }
 
     fn say_blocked(&mut self, path: &Path, error: &io::Error) {
-        say!(Warn, "cannot read", path = path.display(), error = error);
+        say_unreadable(path, error);
         self.blocked = true;
     }
 

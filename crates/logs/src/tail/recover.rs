@@ -6,14 +6,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use pillion_runtime::say;
-
 use super::Tail;
 use super::content::Content;
 use super::identity::{FileId, Mark, Seed};
 use super::look::Sight;
 use super::names::{Packing, before_rotation, is_rotated};
 use super::table::{File, Slot};
+use super::unreadable::say_unreadable;
 
 impl Tail {
     /// Looks for the rest of a file that was deleted or truncated: under another name, in the copy
@@ -43,9 +42,7 @@ impl Tail {
                     return true;
                 }
                 Ok(None) => self.finish_copy(copy, slot),
-                Err(error) => {
-                    say!(Warn, "cannot read", path = sibling.path.display(), error = error)
-                }
+                Err(error) => say_unreadable(&sibling.path, &error),
             }
         }
         false
@@ -198,7 +195,7 @@ pub(super) fn siblings(path: &Path) -> Vec<Sight> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            say!(Warn, "cannot list", folder = folder.display(), error = error);
+            say_unreadable(folder, &error);
             return Vec::new();
         }
     };

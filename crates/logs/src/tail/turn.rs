@@ -13,6 +13,7 @@ use super::content::Content;
 use super::identity::{FileId, Mark};
 use super::names::Packing;
 use super::table::Slot;
+use super::unreadable::{reason, say_unreadable};
 use super::{BLOCK, LONGEST, QUIET, StreamId, Tail};
 use crate::receipt::Ledger;
 
@@ -245,10 +246,10 @@ impl Tail {
     pub(super) fn fault(&mut self, slot: Slot, error: &io::Error) {
         self.close(slot);
         let Some(file) = self.table.get_mut(slot) else { return };
-        let text: Box<str> = error.to_string().into();
-        if file.fault.as_ref() != Some(&text) {
-            say!(Warn, "cannot read", path = file.path.display(), error = text);
-            file.fault = Some(text);
+        let reason: Box<str> = reason(error).into();
+        if file.fault.as_ref() != Some(&reason) {
+            say_unreadable(&file.path, error);
+            file.fault = Some(reason);
         }
     }
 

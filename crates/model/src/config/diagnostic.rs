@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::key::KeyPath;
+use super::shown;
 use super::text::Fault;
 use super::yaml::{Node, Span};
 
@@ -26,7 +27,7 @@ pub struct Diagnostic {
     pub column: usize,
     /// The path of the key, such as `upstreams.payments.endpoints[1]`; empty for the whole file.
     pub key: String,
-    /// The value as written, if the problem is with one value.
+    /// The value as written, but as it may be [`shown`], if the problem is with one value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The rule that is broken.
@@ -126,7 +127,8 @@ impl<'a> Problems<'a> {
         self.list.push(Diagnostic {
             line,
             column,
-            excerpt: Some(excerpt(source, column, span.width)),
+            // A mark can stand in the middle of a password: such a line is not shown at all.
+            excerpt: (shown(source) == source).then(|| excerpt(source, column, span.width)),
             ..Diagnostic::outside(self.file, &key.to_string(), value, fault)
         });
     }
@@ -193,13 +195,14 @@ fn excerpt(source: &str, column: usize, width: usize) -> Excerpt {
     Excerpt { parts: [format!("{cut}{before}"), marked, after.trim_end().to_owned()] }
 }
 
-/// A text of bounded length that cannot drive a terminal.
+/// A text of bounded length that cannot drive a terminal and shows no credential.
 fn printable(text: &str) -> String {
-    let mut shown: String = text.chars().take(4 * WIDEST).map(visible).collect();
-    if shown.len() < text.len() && text.chars().count() > 4 * WIDEST {
-        shown.push('…');
+    let text = shown(text);
+    let mut printable: String = text.chars().take(4 * WIDEST).map(visible).collect();
+    if printable.len() < text.len() && text.chars().count() > 4 * WIDEST {
+        printable.push('…');
     }
-    shown
+    printable
 }
 
 fn visible(c: char) -> char {

@@ -2,6 +2,7 @@
 //! are checked.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -271,15 +272,51 @@ fn without_effect(keys: &[(&str, bool)], with: &str, path: &KeyPath, problems: &
     }
 }
 
+/// Reports a first wait that is longer than the longest, by the names of their keys.
+fn waits_fit(
+    (first_key, first): (&str, raw::Period),
+    (longest_key, longest): (&str, raw::Period),
+    path: &KeyPath,
+    problems: &mut Problems<'_>,
+) {
+    if first > longest {
+        let rule = format!("the first wait, {first}, is longer than the longest, {longest}");
+        let hint = format!("raise {longest_key}, or make this shorter");
+        problems.at(&path.key(first_key), Fault::new(rule).hint(hint));
+    }
+}
+
+/// The files of a certificate and its key; one without the other is reported.
+fn identity(
+    certificate: &Option<raw::FilePath>,
+    key: &Option<raw::FilePath>,
+    path: &KeyPath,
+    problems: &mut Problems<'_>,
+) -> Option<(PathBuf, PathBuf)> {
+    match (certificate, key) {
+        (Some(_), None) => without_effect(&[("certificate", true)], "key", path, problems),
+        (None, Some(_)) => without_effect(&[("key", true)], "certificate", path, problems),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    file(certificate).zip(file(key))
+}
+
+fn file(raw: &Option<raw::FilePath>) -> Option<PathBuf> {
+    raw.as_ref().map(|path| path.as_path().to_owned())
+}
+
+fn number(raw: u32) -> usize {
+    usize::try_from(raw).unwrap_or(usize::MAX)
+}
+
 fn limits(raw: &raw::Limits) -> Limits {
-    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Limits {
-        connections: size(raw.connections),
+        connections: number(raw.connections),
         head_bytes: raw.head_bytes.bytes(),
-        head_fields: size(raw.head_fields),
+        head_fields: number(raw.head_fields),
         h2_streams: raw.h2_streams,
         requests_per_connection: raw.requests_per_connection,
-        hosts: size(raw.hosts),
+        hosts: number(raw.hosts),
     }
 }
 

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::shown::has_login;
+
 pub use address::{EndpointAddress, ListenAddress, UpstreamUrl};
 pub use delivery::{ApiAddress, FileMode, FileName, Passage, SignalName};
 pub use file::{Expression, FileGlob, FilePath, Line};
@@ -90,6 +92,17 @@ fn was_off(text: &str, kind: &str) -> Result<(), Fault> {
             .hint("write off; in quotes, \"off\", where a tool turns the bare word into false"));
     }
     Ok(())
+}
+
+/// Refuses a user or a password in an address.
+fn no_login(text: &str) -> Result<(), Fault> {
+    match has_login(text) {
+        false => Ok(()),
+        true => Err(Fault::new(
+            "a user or password in an address would stand in logs and lists of processes",
+        )
+        .hint("leave it out: credentials have keys of their own")),
+    }
 }
 
 /// What the schema says of a kind, with the function that checks it.

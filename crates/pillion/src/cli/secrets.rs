@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use pillion_model::config::ListenAddress;
-use pillion_model::config::raw::secrets::{FileMode, Period};
+use pillion_model::config::raw::secrets::{FileMode, Period, ServerUrl};
 
 /// What `pillion secrets` can do.
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(crate) enum SecretsCommand {
 pub(crate) struct SyncArguments {
     /// The server: https://HOST:8200, or unix:/PATH of a local agent
     #[arg(long, value_name = "URL")]
-    pub(crate) server: String,
+    pub(crate) server: ServerUrl,
     /// File with the token; it is read again when it changes
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,

@@ -99,7 +99,7 @@ impl Roles {
                 defaults: defaults.clone(),
                 status: sidecar.logs.clone(),
                 outputs: outputs.clone(),
-                once: false,
+                once: None,
             };
             move |stop| pillion_logs::run(context.clone(), stop)
         };

@@ -151,13 +151,15 @@ fn secrets(arguments: SyncArguments) -> Result<Secrets, Failure> {
         .into_iter()
         .map(|(name, content)| FileSpec { name, content, mode, owner: None })
         .collect();
+    let url = arguments.server.base();
+    let url = url.map_err(|fault| Failure::usage(&format!("--server: {fault}")))?;
     let tell = match arguments.exec {
         Some(command) => Tell::Command(vec!["/bin/sh".to_owned(), "-c".to_owned(), command]),
         None => Tell::Nothing,
     };
     Ok(Secrets {
         server: Some(Server {
-            url: arguments.server.as_str().into(),
+            url: url.into(),
             ca: arguments.ca,
             server_name: None,
             namespace: arguments.namespace,

@@ -25,6 +25,7 @@ mod senders;
 mod smuggling;
 mod stream;
 mod tunnels;
+mod url_credentials;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use pillion_client::Options;
+use pillion_model::config::shown;
 use pillion_runtime::board::Secret;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,7 @@ const TOKEN: u64 = 64 << 10;
 /// A URL that is asked.
 #[derive(Debug)]
 pub(super) struct HttpSource {
+    /// As it may be shown.
     url: String,
     location: Location,
     name: FileName,
@@ -47,7 +49,7 @@ impl HttpSource {
         let path = url.split(['?', '#']).next().and_then(|url| url.split_once("://"));
         let name = path.and_then(|(_, path)| path.split_once('/')?.1.rsplit('/').next());
         let name = FileName::new(name.filter(|name| !name.is_empty()).unwrap_or(NAMELESS))?;
-        let (url, validators, is_current) = (url.to_owned(), None, false);
+        let (url, validators, is_current) = (shown(url), None, false);
         Ok(Self { url, location, name, token, interval, validators, is_current })
     }
 
@@ -99,8 +101,8 @@ impl HttpSource {
 
     fn take(&mut self, answer: Response<Bytes>) -> Files {
         let (head, body) = answer.into_parts();
-        let shown = |name: HeaderName| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
-        let version = shown(ETAG).or_else(|| shown(LAST_MODIFIED)).unwrap_or_default();
+        let text = |name: HeaderName| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
+        let version = text(ETAG).or_else(|| text(LAST_MODIFIED)).unwrap_or_default();
         self.validators = Some(head.headers);
         Files {
             files: BTreeMap::from([(self.name.clone(), Secret::from(Vec::from(body)))]),

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Scope;
+use super::{Scope, waits_fit};
 use crate::config::diagnostic::Problems;
 use crate::config::fill::{APP, HOST};
 use crate::config::key::KeyPath;
@@ -164,13 +164,7 @@ fn header_test(
 }
 
 fn retry(raw: &raw::Retry, path: &KeyPath, problems: &mut Problems<'_>) -> RetryPolicy {
-    if raw.backoff > raw.backoff_max {
-        let fault = Fault::new(format!(
-            "the first wait, {}, is longer than the longest, {}",
-            raw.backoff, raw.backoff_max
-        ));
-        problems.at(&path.key("backoff"), fault.hint("raise backoff_max, or make this shorter"));
-    }
+    waits_fit(("backoff", raw.backoff), ("backoff_max", raw.backoff_max), path, problems);
     RetryPolicy {
         retries: raw.retries,
         statuses: raw.statuses.clone(),

@@ -4,11 +4,10 @@ mod auth;
 mod set;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Problems, without_effect};
+use super::{Problems, file, identity, number, waits_fit, without_effect};
 use crate::config::key::KeyPath;
 use crate::config::nearest;
 use crate::config::raw::secrets as raw;
@@ -127,15 +126,9 @@ fn server(raw: &raw::Server, path: &KeyPath, problems: &mut Problems<'_>) -> Opt
         }
         return None;
     };
-    if raw.backoff > raw.backoff_max {
-        let fault = Fault::new(format!(
-            "the first wait, {}, is longer than the longest, {}",
-            raw.backoff, raw.backoff_max
-        ));
-        problems.at(&path.key("backoff"), fault.hint("raise backoff_max, or make this shorter"));
-    }
+    waits_fit(("backoff", raw.backoff), ("backoff_max", raw.backoff_max), path, problems);
     Some(Server {
-        url: Arc::from(url.as_str()),
+        url: base(url, &path.key("url"), problems),
         ca: file(&raw.ca),
         server_name: text(&raw.server_name),
         namespace: text(&raw.namespace),
@@ -204,6 +197,9 @@ fn origin(
     if raw.etcd.is_none() {
         without_effect(&of_etcd, "etcd", path, problems);
     }
+    if raw.http.is_none() && raw.etcd.is_none() {
+        without_effect(&[("ca", raw.ca.is_some())], "http or etcd", path, problems);
+    }
     match (&raw.files, &raw.http, &raw.etcd) {
         (Some(files), None, None) => Some(ConfigOrigin::Files(files.as_path().to_owned())),
         (None, Some(url), None) => Some(ConfigOrigin::Http {
@@ -219,9 +215,9 @@ fn origin(
                 return None;
             };
             Some(ConfigOrigin::Etcd {
-                url: Arc::from(url.as_str()),
+                url: base(url, &path.key("etcd"), problems),
                 ca: file(&raw.ca),
-                identity: file(&raw.certificate).zip(file(&raw.key)),
+                identity: identity(&raw.certificate, &raw.key, path, problems),
                 prefix: prefix.to_string(),
             })
         }
@@ -274,12 +270,11 @@ fn cache(raw: &raw::Cache, path: &KeyPath, problems: &mut Problems<'_>) -> Optio
     None
 }
 
-fn number(raw: u32) -> usize {
-    usize::try_from(raw).unwrap_or(usize::MAX)
-}
-
-fn file(raw: &Option<raw::FilePath>) -> Option<PathBuf> {
-    raw.as_ref().map(|path| path.as_path().to_owned())
+fn base(raw: &raw::ServerUrl, path: &KeyPath, problems: &mut Problems<'_>) -> Arc<str> {
+    if let Err(fault) = raw.base() {
+        problems.at(path, fault);
+    }
+    Arc::from(raw.as_str())
 }
 
 fn text(raw: &Option<raw::Line>) -> Option<String> {

@@ -164,8 +164,20 @@ fn what_does_not_fit_is_said_with_its_place() {
             "no source has the name b",
         ),
         (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'loki://h/?a=b'}}",
+            "a query has no meaning here",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'forward://h/tag'}}",
+            "a path has no meaning here",
+        ),
+        (
+            "sources: {a: {files: /a}}\n  sinks: {s: {to: 'http://h?a=b'}}",
+            "a query stands behind a path",
+        ),
+        (
             "sources: {a: {files: /a}}\n  sinks: {s: {to: 'http://u:p@h/'}}",
-            "a user or password in a URL",
+            "a user or password in an address",
         ),
         (
             &format!("sources: {{a: {{app: both}}, b: {{app: stdout}}}}\n  {sink}"),

@@ -38,6 +38,25 @@ fn a_problem_shows_its_line_and_what_to_do() {
 }
 
 #[test]
+fn a_line_with_a_credential_is_not_shown() {
+    let text = "admin: {listen: 'http://ann:secret@h:1'}\n\
+                secrets: {server: {url: 'http://ann:se/cret@h'}, no: 1}\n";
+    assert_eq!(
+        rendered(text),
+        "p.yaml:1:17: admin.listen: \"http://…@h:1\" is not an address to listen on
+  = write 127.0.0.1:1, 0.0.0.0:1 for every interface, or [::1]:1
+
+p.yaml:2:25: secrets.server.url: a user or password in an address would stand in logs and lists of processes
+  = leave it out: credentials have keys of their own
+
+p.yaml:2:50: secrets.no: unknown key
+  = the keys here are server, secrets, configs, sets, environment, api, cache, readiness, limits"
+    );
+    let value = |text| parse("p.yaml", text, &Overrides::default()).unwrap_err()[0].value.clone();
+    assert_eq!(value("workers: http://ann:secret@h?a"), Some("http://…@h?…".to_owned()));
+}
+
+#[test]
 fn columns_count_characters_and_tabs_stay_tabs() {
     let text = "# ü\napp: { ready: /é ,\tport: 0 }\n";
     assert_eq!(

@@ -85,6 +85,18 @@ fn what_does_not_fit_is_said_with_its_place() {
         |set: &str| format!("{server}\n  secrets: {{db: {{path: kv/db}}}}\n  sets: {{s: {set}}}");
     for (text, message) in [
         ("secrets: {a: {path: b}}".to_owned(), "nothing is done with them"),
+        (
+            "configs: {c: {etcd: 'http://e:2379', prefix: /p, key: /k}}\n  \
+             sets: {s: {directory: /d, files: {a: {config: c}}}}"
+                .to_owned(),
+            "secrets.configs.c.key: has no effect without certificate",
+        ),
+        (
+            "configs: {c: {files: /f, ca: /ca}}\n  \
+             sets: {s: {directory: /d, files: {a: {config: c}}}}"
+                .to_owned(),
+            "secrets.configs.c.ca: has no effect without http or etcd",
+        ),
         ("api: {listen: 0.0.0.0:8200}".to_owned(), "is not a loopback address"),
         ("api: {listen: 127.0.0.1:8200}".to_owned(), "no server that secrets could come from"),
         (set("{files: {a: {secret: db}}}"), "a set of files has a folder"),

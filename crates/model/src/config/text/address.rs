@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Fault, Text, was_off};
+use super::super::shown::has_login;
+use super::{Fault, Text, no_login, was_off};
 use crate::settings::Address;
 use crate::snapshot::{EndpointSource, UpstreamProtocol};
 
@@ -85,6 +86,7 @@ impl Text for EndpointAddress {
     const PATTERN: &'static str = r"^(unix:/.+|.+:[0-9]{1,5})$";
 
     fn read(text: &str) -> Result<Self, Fault> {
+        no_login(text)?;
         if let Some((scheme, rest)) = text.split_once("://") {
             let host = rest.split('/').next().unwrap_or(rest);
             let port = if host.contains(':') { "" } else { ":80" };
@@ -177,6 +179,11 @@ impl std::str::FromStr for UpstreamUrl {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
+        if has_login(text) {
+            return Err(Fault::new("a user or password in the URL is not supported").hint(
+                "set the authorization header with request_headers in a configuration file",
+            ));
+        }
         let shape = || {
             Fault::new(format!("{text:?} is not an upstream URL"))
                 .hint("write http://HOST:PORT or h2c://HOST:PORT")
@@ -195,11 +202,6 @@ impl std::str::FromStr for UpstreamUrl {
         if let Some(c) = authority.chars().find(|c| "/?#".contains(*c)) {
             return Err(Fault::new(format!("{text:?} has more than a host and a port ({c:?})"))
                 .hint("requests keep their own path and query: leave it out of the URL"));
-        }
-        if authority.contains('@') {
-            return Err(Fault::new("a user or password in the URL is not supported").hint(
-                "set the authorization header with request_headers in a configuration file",
-            ));
         }
         // An IPv6 address in brackets has colons without having a port.
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::address::unix_path;
-use super::{EndpointAddress, Fault, ListenAddress, Text};
+use super::{EndpointAddress, Fault, ListenAddress, Text, no_login};
 use crate::logs::ListenProtocol;
 use crate::settings::Address;
 
@@ -16,6 +16,21 @@ impl ServerUrl {
     /// The URL.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The URL where what is asked for is put behind it.
+    ///
+    /// # Errors
+    /// It has a query.
+    pub fn base(&self) -> Result<&str, Fault> {
+        no_query(&self.0).map(|()| self.0.as_str())
+    }
+}
+
+fn no_query(text: &str) -> Result<(), Fault> {
+    match text.contains('?') {
+        false => Ok(()),
+        true => Err(Fault::new("a query has no meaning here").hint("leave out the ? and the rest")),
     }
 }
 
@@ -34,6 +49,7 @@ impl Text for ServerUrl {
         if unix_path(text)?.is_some() {
             return Ok(Self(text.to_owned()));
         }
+        no_login(text)?;
         let fault = || {
             Fault::new(format!("{text:?} is not a URL of a server"))
                 .hint("write http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH")
@@ -42,22 +58,25 @@ impl Text for ServerUrl {
         if scheme != "http" && scheme != "https" {
             return Err(fault());
         }
-        authority(
-            rest.split('/').next().unwrap_or(rest),
-            if scheme == "https" { 443 } else { 80 },
-        )?;
+        let (host, _) = host_and_path(rest)?;
+        authority(host, if scheme == "https" { 443 } else { 80 })?;
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// What is before the path, and the path without its slash, but with its query.
+fn host_and_path(rest: &str) -> Result<(&str, &str), Fault> {
+    match rest.find(['/', '?', '#']).and_then(|end| rest.split_at_checked(end)) {
+        None => Ok((rest, "")),
+        Some((host, rest)) => match rest.strip_prefix('/') {
+            Some(path) => Ok((host, path)),
+            None => Err(Fault::new("a query stands behind a path").hint("write HOST/?QUERY")),
+        },
     }
 }
 
 /// Host and port, with the port filled in.
 fn authority(text: &str, port: u16) -> Result<String, Fault> {
-    if text.contains('@') {
-        return Err(Fault::new(
-            "a user or password in a URL would stand in logs and lists of processes",
-        )
-        .hint("leave it out; there are keys for credentials in files"));
-    }
     // An IPv6 address in brackets has colons without having a port.
     let has_port = text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let whole = if has_port { text.to_owned() } else { format!("{text}:{port}") };
@@ -139,13 +158,18 @@ fn sink_kind(text: &str) -> Result<SinkKind, Fault> {
         "stdout:" | "stdout" => return Ok(SinkKind::Stdout),
         _ => {}
     }
+    no_login(text)?;
     let (scheme, rest) = text.split_once("://").ok_or_else(|| not_a_sink(text))?;
-    remote_sink(scheme, rest).ok_or_else(|| not_a_sink(text))?
+    let (host, path) = host_and_path(rest)?;
+    remote_sink(scheme, rest, (host, path)).ok_or_else(|| not_a_sink(text))?
 }
 
 /// `None` where the scheme is of no sink.
-fn remote_sink(scheme: &str, rest: &str) -> Option<Result<SinkKind, Fault>> {
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+fn remote_sink(
+    scheme: &str,
+    rest: &str,
+    (host, path): (&str, &str),
+) -> Option<Result<SinkKind, Fault>> {
     let (kind, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
     let http = match transport {
         "" | "http" => "http",
@@ -153,30 +177,39 @@ fn remote_sink(scheme: &str, rest: &str) -> Option<Result<SinkKind, Fault>> {
         _ => "",
     };
     let base = |port| authority(host, port).map(|host| format!("{http}://{host}"));
+    let bare = |port| no_path(path).and_then(|()| authority(host, port));
     Some(match (kind, transport, http) {
         ("http", "", _) => authority(host, 80).map(|_| SinkKind::Http(format!("http://{rest}"))),
         ("https", "", _) => authority(host, 443).map(|_| SinkKind::Http(format!("https://{rest}"))),
-        ("syslog", "" | "tcp", _) => authority(host, 514).map(SinkKind::SyslogTcp),
-        ("syslog", "udp", _) => authority(host, 514).map(SinkKind::SyslogUdp),
-        ("forward", "", _) => authority(host, 24224).map(SinkKind::Forward),
-        ("forward", "tls", _) => authority(host, 24224).map(SinkKind::ForwardTls),
+        ("syslog", "" | "tcp", _) => bare(514).map(SinkKind::SyslogTcp),
+        ("syslog", "udp", _) => bare(514).map(SinkKind::SyslogUdp),
+        ("forward", "", _) => bare(24224).map(SinkKind::Forward),
+        ("forward", "tls", _) => bare(24224).map(SinkKind::ForwardTls),
         (_, _, "") => return None,
         ("opensearch" | "elasticsearch", ..) => {
             let index = (!path.is_empty()).then(|| path.trim_end_matches('/').to_owned());
-            base(9200).map(|url| SinkKind::OpenSearch(url, index))
+            no_query(path).and_then(|()| base(9200)).map(|url| SinkKind::OpenSearch(url, index))
         }
-        ("loki", ..) => base(3100).map(|url| SinkKind::Loki(with_path(url, path))),
-        ("otlp", ..) => base(4318).map(|url| SinkKind::Otlp(with_path(url, path))),
-        ("splunk", ..) => base(8088).map(|url| SinkKind::Splunk(with_path(url, path))),
+        ("loki", ..) => base(3100).and_then(|url| with_path(url, path)).map(SinkKind::Loki),
+        ("otlp", ..) => base(4318).and_then(|url| with_path(url, path)).map(SinkKind::Otlp),
+        ("splunk", ..) => base(8088).and_then(|url| with_path(url, path)).map(SinkKind::Splunk),
         _ => return None,
     })
 }
 
-fn with_path(base: String, path: &str) -> String {
-    match path.trim_end_matches('/') {
+fn no_path(path: &str) -> Result<(), Fault> {
+    match path.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new("a path has no meaning here").hint("write HOST or HOST:PORT")),
+    }
+}
+
+fn with_path(base: String, path: &str) -> Result<String, Fault> {
+    no_query(path)?;
+    Ok(match path.trim_end_matches('/') {
         "" => base,
         path => format!("{base}/{path}"),
-    }
+    })
 }
 
 fn not_a_sink(text: &str) -> Fault {

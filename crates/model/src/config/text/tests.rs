@@ -133,10 +133,33 @@ fn an_endpoint_is_an_address_a_name_or_a_socket_path() {
             "1.2.3:80",
             "! \"1.2.3\" is not a host name: its last part is a number, as if it were an IP address",
         ),
+        (
+            "ann:secret@a:80",
+            "! a user or password in an address would stand in logs and lists of processes (leave \
+             it out: credentials have keys of their own)",
+        ),
         ("-a:80", "! \"-a\" is not a host name: no part begins or ends with '-'"),
         ("a..b:80", "! \"a..b\" is not a host name: each part between dots has 1 to 63 characters"),
         (":80", "! \"\" is not a host name: it has 1 to 253 characters"),
     ]);
+}
+
+#[test]
+fn a_url_of_a_server_has_a_query_only_where_nothing_is_put_behind_it() {
+    check::<ServerUrl>(&[
+        ("https://bao:8200", "https://bao:8200"),
+        ("https://bao/a@b?c=d", "https://bao/a@b?c=d"),
+        ("unix:/run/bao@1.sock", "unix:/run/bao@1.sock"),
+        ("https://bao?c=d", "! a query stands behind a path (write HOST/?QUERY)"),
+        (
+            "ftp://bao",
+            "! \"ftp://bao\" is not a URL of a server (write http://HOST[:PORT], \
+             https://HOST[:PORT] or unix:/PATH)",
+        ),
+    ]);
+    for (url, is_base) in [("https://bao/a", true), ("https://bao/?a", false)] {
+        assert_eq!(url.parse::<ServerUrl>().unwrap().base().is_ok(), is_base, "{url}");
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
+use pillion_testkit::ClosedPort;
+
 use super::{logs, records, ship, text};
 
 #[test]
@@ -87,11 +89,35 @@ fn what_was_delivered_does_not_come_again() {
 }
 
 #[test]
+fn a_sink_that_takes_nothing_is_given_up_whether_all_was_read_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("app.log");
+    let closed = ClosedPort::new();
+    let to = format!("loki://{}", closed.address());
+    // More than the memory of the role holds, and less.
+    for (lines, expected) in [
+        (200_000, ", an unknown number not read; given up after 2s in which no sink took anything"),
+        (10, "records: 10 not delivered; given up after 2s in which no sink took anything"),
+    ] {
+        fs::write(&log, "a line that is long enough to fill the memory soon\n".repeat(lines))
+            .unwrap();
+        let ship = ["ship", "--once", "--file", text(&log), "--to", &to, "--give-up", "2s"];
+        let output = logs(&ship);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(expected), "{lines} lines: {stderr}");
+        assert!(stderr.contains("; the sink: cannot connect to"), "{lines} lines: {stderr}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_says_what_to_write() {
     for (arguments, message) in [
         (&["ship", "--file", "/a", "--to", "xyz"][..], "is not a log sink"),
         (&["ship", "--file", "/a", "--to", "null:", "--parse", "xml"], "write cri, docker, json"),
         (&["ship", "--to", "null:"], "--file <GLOB>"),
+        (&["ship", "--file", "/a", "--to", "null:", "--give-up", "1s"], "--once"),
+        (&["ship", "--file", "/a", "--to", "null:", "--once", "--give-up", "1"], "has no unit"),
         (&["status", "--admin", "off"], "nobody to ask"),
     ] {
         let output = logs(arguments);

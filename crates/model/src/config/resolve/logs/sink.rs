@@ -11,7 +11,7 @@ use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::nearest;
 use crate::config::raw::logs as raw;
-use crate::config::resolve::without_effect;
+use crate::config::resolve::{file, identity, number, waits_fit, without_effect};
 use crate::config::text::{Fault, SinkKind};
 use crate::logs::{
     BatchLimits, Buffer, Compression, Credential, HttpOutput, LokiOutput, OpenSearchOutput, Output,
@@ -43,14 +43,7 @@ pub(super) fn sink(
         return None;
     };
     keys_fit(raw, &to.kind, path, problems);
-    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    if raw.retry.min > raw.retry.max {
-        let fault = Fault::new(format!(
-            "the first wait, {}, is longer than the longest, {}",
-            raw.retry.min, raw.retry.max
-        ));
-        problems.at(&path.key("retry").key("min"), fault.hint("raise max, or make this shorter"));
-    }
+    waits_fit(("min", raw.retry.min), ("max", raw.retry.max), &path.key("retry"), problems);
     Some(Sink {
         name: Arc::from(name),
         output: output(raw, &to.kind, path, problems),
@@ -58,7 +51,7 @@ pub(super) fn sink(
         sources: raw.sources.iter().map(|name| Arc::from(name.as_str())).collect(),
         batch: BatchLimits {
             bytes: raw.batch.bytes.bytes(),
-            records: size(raw.batch.records),
+            records: number(raw.batch.records),
             wait: raw.batch.wait.get(),
         },
         buffer: Buffer {
@@ -199,16 +192,12 @@ fn http(
         url: Arc::from(url),
         headers: headers(raw, path, problems),
         ca: file(&raw.ca),
-        identity: identity((file(&raw.certificate), file(&raw.key)), path, problems),
+        identity: identity(&raw.certificate, &raw.key, path, problems),
         compress: compression(raw),
         timeout: raw.timeout.map_or(TIMEOUT, raw::Period::get),
-        concurrency: usize::try_from(raw.concurrency.unwrap_or(CONCURRENCY)).unwrap_or(1),
+        concurrency: number(raw.concurrency.unwrap_or(CONCURRENCY)),
         schema: schema(raw),
     }
-}
-
-fn file(file: &Option<raw::FilePath>) -> Option<PathBuf> {
-    file.as_ref().map(|path| path.as_path().to_owned())
 }
 
 fn compression(raw: &raw::LogSinkSettings) -> Compression {
@@ -256,20 +245,6 @@ fn user(
         (None, None) => {}
         (Some(_), None) => without_effect(&[("user", true)], "password_file", path, problems),
         (None, Some(_)) => without_effect(&[("password_file", true)], "user", path, problems),
-    }
-    None
-}
-
-fn identity(
-    files: (Option<PathBuf>, Option<PathBuf>),
-    path: &KeyPath,
-    problems: &mut Problems<'_>,
-) -> Option<(PathBuf, PathBuf)> {
-    match files {
-        (Some(certificate), Some(key)) => return Some((certificate, key)),
-        (None, None) => {}
-        (Some(_), None) => without_effect(&[("certificate", true)], "key", path, problems),
-        (None, Some(_)) => without_effect(&[("key", true)], "certificate", path, problems),
     }
     None
 }

@@ -7,7 +7,7 @@ use super::condition;
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::raw::logs as raw;
-use crate::config::resolve::without_effect;
+use crate::config::resolve::{number, without_effect};
 use crate::config::text::Fault;
 use crate::logs::{
     AppOutput, DropPolicy, Encoding, Files, Format, FullPolicy, Input, Listen, ListenProtocol,
@@ -307,8 +307,4 @@ fn changed(raw: &raw::Step, steps: &mut Vec<Step>) -> usize {
         steps.push(Step::Rename(rename.collect()));
     }
     steps.len() - before
-}
-
-fn number(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,10 +1,10 @@
 //! Who we are to the server: each method has its own keys.
 
-use super::{file, text};
+use super::text;
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::raw::secrets as raw;
-use crate::config::resolve::without_effect;
+use crate::config::resolve::{file, without_effect};
 use crate::config::text::Fault;
 use crate::secrets::Auth;
 

@@ -6,7 +6,7 @@ use super::{Names, text};
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::raw::secrets as raw;
-use crate::config::resolve::without_effect;
+use crate::config::resolve::{number, without_effect};
 use crate::config::text::Fault;
 use crate::secrets::{
     Confirm, Content, FileSet, FileSpec, SetCheck, Tell, TemplateLanguage, TemplateSource,
@@ -49,7 +49,7 @@ pub(super) fn set(
         confirm: confirm(&raw.confirm, &path.key("confirm"), problems),
         confirm_timeout: raw.confirm_timeout.get(),
         grace: raw.grace.get(),
-        keep: usize::try_from(raw.keep).unwrap_or(usize::MAX),
+        keep: number(raw.keep),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{CONCURRENCY, TAG, TIMEOUT, compression, file, identity, user};
+use super::{CONCURRENCY, TAG, TIMEOUT, compression, user};
 use crate::config::diagnostic::Problems;
 use crate::config::key::KeyPath;
 use crate::config::raw::logs as raw;
-use crate::config::resolve::without_effect;
+use crate::config::resolve::{file, identity, number, without_effect};
 use crate::logs::{ForwardLogin, ForwardOutput, ForwardTls};
 
 pub(super) fn plain(
@@ -32,7 +32,7 @@ pub(super) fn encrypted(
 ) -> ForwardOutput {
     let tls = ForwardTls {
         ca: file(&raw.ca),
-        identity: identity((file(&raw.certificate), file(&raw.key)), path, problems),
+        identity: identity(&raw.certificate, &raw.key, path, problems),
     };
     output(raw, address, Some(tls), (path, problems))
 }
@@ -50,7 +50,7 @@ fn output(
         login: login(raw, path, problems),
         compress: compression(raw),
         timeout: raw.timeout.map_or(TIMEOUT, raw::Period::get),
-        concurrency: usize::try_from(raw.concurrency.unwrap_or(CONCURRENCY)).unwrap_or(1),
+        concurrency: number(raw.concurrency.unwrap_or(CONCURRENCY)),
     }
 }
 
