@@ -432,14 +432,10 @@ impl Tail {
             self.look(path);
         }
         self.recover_unclaimed();
-        let away_since = self.away_since.take();
-        if let Some(since) = away_since {
+        if let Some(since) = self.away_since.take() {
             self.adopt_since(since, &found.folders);
         }
         self.meet_strangers();
-        if away_since.is_some() {
-            self.order_rotated();
-        }
         self.skip_present = false;
         self.rotated.clear();
         self.reconciling = false;

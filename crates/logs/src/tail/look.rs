@@ -141,10 +141,6 @@ impl Tail {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
-            // After a start, all of them are put in order together.
-            if !self.reconciling && self.table.get(slot).is_some_and(|file| file.moved) {
-                self.put_between(&entry.path, slot);
-            }
             if let Some(since) = self.away_since
                 && entry.mark.end == 0
                 && !entry.moved
@@ -196,7 +192,7 @@ impl Tail {
             file.moved = path != file.origin;
             if file.moved && !is_rotated(&path, &file.origin) {
                 // Its name is another now, but not one that rotation gives.
-                file.origin = path;
+                self.table.set_origin(owner, path);
             }
         }
     }
@@ -206,14 +202,10 @@ impl Tail {
             self.left(other);
         }
         let place = if sight.is_link { self.follow_links(&sight.path) } else { None };
-        let before = self.table.take_former(&sight.path);
         self.table.arrive(slot, sight.path.as_path().into(), place);
         if let Some(file) = self.table.get_mut(slot) {
             file.seen = unix_ms();
             (file.size, file.modified) = (sight.size, sight.modified);
-        }
-        if let Some(before) = before {
-            self.table.precede(before, slot);
         }
         self.wake(slot);
     }

@@ -107,7 +107,7 @@ impl Tail {
         let seed = Seed::new(&self.source, old.id, generation, super::unix_ns());
         let mut file = File::new(old.id, old.path.clone(), seed);
         file.generation = generation;
-        (file.seen, file.moved) = (old.seen, old.moved);
+        (file.seen, file.moved, file.since) = (old.seen, old.moved, super::unix_ms());
         file.content = old.content.take();
         old.moved = true;
         let (path, place, reached) = (old.path.clone(), old.place.clone(), old.reached);
@@ -126,9 +126,7 @@ impl Tail {
         self.touch(slot);
         self.touch(fresh);
         let siblings = siblings(&origin);
-        if self.recover(slot, &siblings) {
-            self.table.precede(slot, fresh);
-        } else {
+        if !self.recover(slot, &siblings) {
             self.end(slot);
         }
         if !was_moved {
@@ -172,21 +170,6 @@ impl Tail {
     fn verify_at(&mut self, path: &Path) {
         if let Some(there) = self.table.at(path) {
             self.verify(there);
-        }
-    }
-
-    /// The known files that one path led to are read as they came to be, before the one that it leads
-    /// to now.
-    pub(super) fn order_rotated(&mut self) {
-        let rotated = self.table.iter().filter(|(_, file)| file.moved && file.copy_of.is_none());
-        let mut rotated: Vec<_> =
-            rotated.map(|(slot, file)| (file.age(), slot, file.origin.clone())).collect();
-        rotated.sort_unstable();
-        for (_, slot, _) in &rotated {
-            self.table.wait_for_nobody(*slot);
-        }
-        for (_, slot, origin) in rotated {
-            self.put_between(&origin, slot);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! anyone looked.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use pillion_runtime::say;
@@ -43,24 +43,31 @@ impl Tail {
         self.adopt(since, &sights);
     }
 
-    /// Meets the files that nothing is known of, those that were rotated first, as they were
-    /// written.
+    /// Meets the files that nothing is known of, as they were written.
     pub(super) fn meet_strangers(&mut self) {
         while !self.strangers.is_empty() {
             let mut strangers = std::mem::take(&mut self.strangers);
-            strangers.sort_by_cached_key(|sight| {
-                (!self.is_between(&sight.path), sight.modified, Reverse(sight.path.clone()))
-            });
-            for sight in strangers {
-                self.meet(&sight.path);
-            }
+            strangers.sort_by_cached_key(|sight| (sight.modified, Reverse(sight.path.clone())));
+            let paths = strangers.into_iter().map(|sight| sight.path).collect::<Vec<_>>();
+            self.tell_rotated(&paths);
+            paths.iter().for_each(|path| self.meet(path));
         }
     }
 
-    /// Whether a path that was rotated led to what is here now.
-    fn is_between(&self, path: &Path) -> bool {
-        let mut before = before_rotation(path).into_iter();
-        self.rotated.contains(path) || before.any(|path| self.table.has_former(&path))
+    /// Globs may mean what was rotated too: it is that where what it was made from is there as well,
+    /// and its name goes on where that one's ends. (`app-1.log` may be another app beside `app.log`.)
+    fn tell_rotated(&mut self, strangers: &[PathBuf]) {
+        let there: HashSet<&PathBuf> = strangers.iter().collect();
+        for path in strangers {
+            let name = path.as_os_str().as_encoded_bytes();
+            let is_its = |before: &PathBuf| {
+                name.starts_with(before.as_os_str().as_encoded_bytes())
+                    && (there.contains(before) || self.table.at(before).is_some())
+            };
+            if before_rotation(path).iter().any(is_its) {
+                self.rotated.insert(path.clone());
+            }
+        }
     }
 
     fn meet(&mut self, path: &Path) {
@@ -88,10 +95,7 @@ impl Tail {
                 return;
             }
         }
-        let is_between = self.is_between(path);
-        if let Some(slot) = self.begin(&sight, |_| {}).filter(|_| is_between) {
-            originals.iter().for_each(|original| self.put_between(original, slot));
-        }
+        self.begin(&sight, |_| {});
     }
 
     /// Whether what is compressed there is known as it was.
@@ -101,20 +105,6 @@ impl Tail {
         related
             .filter(|file| file.mark.end > 0)
             .any(|file| !matches!(self.rest(&sight.path, file.mark, file.mark.end), Ok(None)))
-    }
-
-    /// A rotated file is read after the one that had the path before, and before the one that has
-    /// it, or will have it.
-    pub(super) fn put_between(&mut self, path: &Path, slot: Slot) {
-        match self.table.take_former(path) {
-            Some(before) if self.table.is_older(before, slot) => self.table.precede(before, slot),
-            Some(before) => self.table.set_former(path, before),
-            None => {}
-        }
-        match self.table.at(path) {
-            Some(now) => self.table.line_up(slot, now),
-            None => self.table.set_former(path, slot),
-        }
     }
 
     /// Begins to read a file.
@@ -137,15 +127,16 @@ impl Tail {
                 file.origin = origin.as_path().into();
             }
         }
-        if self.skip_present && !is_rotated {
+        file.since = sight.modified;
+        if self.skip_present {
             file.mark = last_line(&sight.path, sight.size).unwrap_or_default();
             file.next = file.mark.end;
         }
         change(&mut file);
         let slot = self.table.insert(file);
         self.arrive(slot, sight);
-        if let Some(file) = self.table.get_mut(slot).filter(|_| !is_rotated) {
-            file.origin = file.real_path().clone();
+        if !is_rotated && let Some(file) = self.table.get(slot) {
+            self.table.set_origin(slot, file.real_path().clone());
         }
         self.touch(slot);
         Some(slot)
@@ -215,9 +206,6 @@ impl Tail {
                 if readable {
                     // It never was one: both only began alike.
                     (file.mark, file.next) = (Mark::default(), 0);
-                }
-                for original in before_rotation(&path) {
-                    self.put_between(&original, slot);
                 }
                 self.touch(slot);
                 self.wake(slot);
