@@ -54,15 +54,16 @@ impl Tail {
         }
     }
 
-    /// Globs may mean what was rotated too: it is that where what it was made from is there as well,
-    /// and its name goes on where that one's ends. (`app-1.log` may be another app beside `app.log`.)
+    /// Globs may mean what was rotated too: it is that where what it was made from is there, or was
+    /// known, and its name goes on where that one's ends. (`app-1.log` may be another app beside
+    /// `app.log`.)
     fn tell_rotated(&mut self, strangers: &[PathBuf]) {
         let there: HashSet<&PathBuf> = strangers.iter().collect();
         for path in strangers {
             let name = path.as_os_str().as_encoded_bytes();
             let is_its = |before: &PathBuf| {
                 name.starts_with(before.as_os_str().as_encoded_bytes())
-                    && (there.contains(before) || self.table.at(before).is_some())
+                    && (there.contains(before) || self.table.knows(before))
             };
             if before_rotation(path).iter().any(is_its) {
                 self.rotated.insert(path.clone());

@@ -277,6 +277,11 @@ impl Table {
         }
     }
 
+    /// Whether a file is, or was before its rotation, at this path.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        self.paths.contains_key(path) || self.lines.contains_key(path)
+    }
+
     /// Whether something that was written earlier under the same path has not been read.
     pub(super) fn has_earlier(&self, slot: Slot) -> bool {
         let Some(file) = self.files.get(&slot) else { return false };
