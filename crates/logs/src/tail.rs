@@ -28,10 +28,12 @@ mod tests;
 mod turn;
 mod unclaimed;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -153,6 +155,8 @@ pub struct Tail {
     blocked: bool,
     /// Whether everything was looked at once.
     greeted: bool,
+    /// How the files stand, for others.
+    shown: Rc<RefCell<Status>>,
     next_look: Instant,
     next_beat: Instant,
     /// Notices are not looked at before.
@@ -205,6 +209,7 @@ impl Tail {
             lost: 0,
             blocked: false,
             greeted: false,
+            shown: Rc::default(),
             next_look: now,
             next_beat: now,
             next_drain: now,
@@ -319,6 +324,7 @@ impl Tail {
             self.next_beat = now + BEAT;
             self.tidy();
             self.note_positions();
+            self.show();
             if let Some(positions) = &self.positions {
                 positions.save_when_due();
             }

@@ -25,7 +25,7 @@ use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error};
 use crate::source::{App, Framing, Source as OtherSource, own_outputs};
-use crate::status::{FilesBoard, StatusBoard};
+use crate::status::StatusBoard;
 use crate::tail::{self, Positions, Tail};
 
 /// How often is said how things stand.
@@ -209,9 +209,8 @@ impl Generation {
         let files = match &lane.source.input {
             Input::Files(files) => {
                 let tail = Tail::new(files, lane.source.name.clone(), positions)?;
-                let board = FilesBoard::new();
-                let status = board.status();
-                let reading = Files::new(lane.clone(), tail, self.budget.clone(), board, self.once);
+                let status = tail.shown();
+                let reading = Files::new(lane.clone(), tail, self.budget.clone(), self.once);
                 let (quit, over) = (quitting.clone(), self.over.clone());
                 let ended = self.source_ended.clone();
                 self.sources.borrow_mut().spawn_local(async move {

@@ -107,11 +107,13 @@ impl Tail {
         let seed = Seed::new(&self.source, old.id, generation, super::unix_ns());
         let mut file = File::new(old.id, old.path.clone(), seed);
         file.generation = generation;
-        (file.seen, file.moved, file.since) = (old.seen, old.moved, super::unix_ms());
+        file.moved = old.moved;
+        (file.seen, file.since) = (super::unix_ms(), super::unix_ms());
         file.content = old.content.take();
         old.moved = true;
         let (path, place, reached) = (old.path.clone(), old.place.clone(), old.reached);
         let (origin, seen, was_moved) = (old.origin.clone(), old.seen, file.moved);
+        let is_unread = old.mark.end == 0;
         file.origin = origin.clone();
         let fresh = self.table.insert(file);
         for open in &mut self.open {
@@ -129,7 +131,10 @@ impl Tail {
         if !self.recover(slot, &siblings) {
             self.end(slot);
         }
-        if !was_moved {
+        if !was_moved && is_unread {
+            // What is compressed by now could not be known by its contents before.
+            self.adopt_all(seen, &siblings);
+        } else if !was_moved {
             self.adopt(seen, &siblings);
         }
         self.wake(fresh);

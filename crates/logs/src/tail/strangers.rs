@@ -10,7 +10,7 @@ use pillion_runtime::say;
 use super::content::Content;
 use super::identity::{Mark, Seed};
 use super::look::Sight;
-use super::names::{Packing, before_rotation};
+use super::names::{Packing, before_rotation, extends};
 use super::table::{File, Slot};
 use super::{FILES, Tail};
 
@@ -20,15 +20,24 @@ const LAST_LINE: u64 = 64 << 10;
 
 impl Tail {
     /// Takes in what was rotated before it was ever seen: it was written after `since`, when the
-    /// path led to another file.
+    /// path led to another file. What is compressed too, but only after a start: else it was known
+    /// before, or is looked for as the rest of what was.
     pub(super) fn adopt(&mut self, since: u64, siblings: &[Sight]) {
-        for sibling in siblings.iter().rev() {
+        let packed_too = self.reconciling;
+        self.adopt_those(since, siblings, |path| packed_too || Packing::of(path).is_none());
+    }
+
+    /// Takes in what was rotated before it was ever seen, compressed or not.
+    pub(super) fn adopt_all(&mut self, since: u64, siblings: &[Sight]) {
+        self.adopt_those(since, siblings, |_| true);
+    }
+
+    fn adopt_those(&mut self, since: u64, siblings: &[Sight], those: impl Fn(&Path) -> bool) {
+        for sibling in siblings.iter().rev().filter(|sibling| those(&sibling.path)) {
             let is_newer = sibling.modified >= since;
             let is_known = self.table.owner(sibling.id).is_some();
-            if is_newer && !is_known && !self.globs.excluded(&sibling.path) {
-                if Packing::of(&sibling.path).is_some() && !(self.compressed && self.reconciling) {
-                    continue;
-                }
+            let is_readable = self.compressed || Packing::of(&sibling.path).is_none();
+            if is_newer && is_readable && !is_known && !self.globs.excluded(&sibling.path) {
                 self.rotated.insert(sibling.path.clone());
                 self.look(&sibling.path);
             }
@@ -55,15 +64,12 @@ impl Tail {
     }
 
     /// Globs may mean what was rotated too: it is that where what it was made from is there, or was
-    /// known, and its name goes on where that one's ends. (`app-1.log` may be another app beside
-    /// `app.log`.)
+    /// known.
     fn tell_rotated(&mut self, strangers: &[PathBuf]) {
         let there: HashSet<&PathBuf> = strangers.iter().collect();
         for path in strangers {
-            let name = path.as_os_str().as_encoded_bytes();
             let is_its = |before: &PathBuf| {
-                name.starts_with(before.as_os_str().as_encoded_bytes())
-                    && (there.contains(before) || self.table.knows(before))
+                extends(path, before) && (there.contains(before) || self.table.knows(before))
             };
             if before_rotation(path).iter().any(is_its) {
                 self.rotated.insert(path.clone());
