@@ -1,6 +1,7 @@
 //! Order, room, receipts: what a queue promises to sources and to its sink.
 
 mod life;
+mod order;
 mod refusal;
 
 use std::path::Path;
@@ -345,7 +346,7 @@ async fn at_the_end_memory_goes_to_the_disk_and_is_there_at_the_next_start() {
             queue.push(Batch { receipts, ..batch(id) }, BLOCK).await;
         }
         queue.try_pop().unwrap().put_back();
-        assert_eq!(queue.spill_all().await, Tally::default());
+        assert_eq!(queue.spill_all([]).await, Tally::default());
         assert_eq!(ledger.position(), 5);
         drop(queue);
         assert_eq!(deliver(&on_disk(10, folder.path(), 1 << 20, sync)), [0, 1, 2, 3, 4]);
@@ -357,7 +358,7 @@ async fn what_cannot_be_kept_at_the_end_is_said_and_its_receipts_are_not_given()
     let ledger = Ledger::new(0);
     let queue = Queue::open(plan(10));
     queue.push(Batch { receipts: vec![ledger.hand_on(1)], ..batch(0) }, BLOCK).await;
-    assert_eq!(queue.spill_all().await, tally(1));
+    assert_eq!(queue.spill_all([]).await, tally(1));
     assert_eq!((ledger.position(), ledger.outstanding()), (0, 1));
 }
 
@@ -371,7 +372,7 @@ async fn a_disk_buffer_that_another_process_has_is_taken_over_when_it_lets_go() 
     assert!(trouble.ends_with("is in use by another process"), "{trouble}");
     push(&queue, [10]).await;
     assert!(waits(queue.push(batch(11), BLOCK)).await);
-    assert_eq!(other.spill_all().await, Tally::default());
+    assert_eq!(other.spill_all([]).await, Tally::default());
     drop(other);
     tokio::select! {
         () = queue.tend() => {}
