@@ -363,6 +363,25 @@ async fn what_cannot_be_kept_at_the_end_is_said_and_its_receipts_are_not_given()
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_the_end_nothing_is_kept_that_comes_after_what_could_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = on_disk(1, folder.path(), 20_000, EVERY);
+    let mut next = 0..;
+    while queue.try_push(of_partition(next.next().unwrap(), "a"), BLOCK).is_none() {}
+    // There is room for the short ones.
+    let short = |id: u64, partition: &str| {
+        let (bytes, partition) = (id.to_le_bytes().to_vec(), partition.into());
+        Batch { partition, bytes: bytes.into(), ends: vec![8], ..Batch::default() }
+    };
+    let rest = [of_partition(100, "b"), short(101, "b"), short(102, "a"), short(103, "c")];
+    let left = queue.spill_all(rest.map(|batch| (batch, BLOCK))).await;
+    assert_eq!((left.batches, queue.status().disk.batches), (4, next.start - 1));
+    drop(queue);
+    let kept = deliver(&on_disk(1, folder.path(), 20_000, EVERY));
+    assert_eq!(kept[kept.len() - 2..], [next.start - 3, 103]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_buffer_that_another_process_has_is_taken_over_when_it_lets_go() {
     let folder = tempfile::tempdir().unwrap();
     let other = on_disk(1, folder.path(), 1 << 20, EVERY);

@@ -89,7 +89,7 @@ impl Tail {
         self.close(slot);
         self.table.own(slot, sibling.id);
         if let Some(file) = self.table.get_mut(slot) {
-            file.mark = mark;
+            (file.mark, file.size) = (mark, 0);
             file.content = Some(content);
             file.finishing = false;
         }

@@ -12,7 +12,8 @@ const PARTITIONS: [&str; 3] = ["a", "b", "c"];
 enum Step {
     /// The source reads on; where there is no room, that is the end.
     Push(u64),
-    Pop,
+    /// The sink takes what it may, and gets it at once or later.
+    Pop(bool),
     Done(prop::sample::Index),
     PutBack(prop::sample::Index),
     Sync,
@@ -25,7 +26,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (1..20_u64).prop_map(Step::Push),
-        6 => Just(Step::Pop),
+        6 => any::<bool>().prop_map(Step::Pop),
         5 => any::<prop::sample::Index>().prop_map(Step::Done),
         2 => any::<prop::sample::Index>().prop_map(Step::PutBack),
         1 => Just(Step::Sync),
@@ -67,16 +68,21 @@ impl Life {
         Batch { receipts, partition, bytes: bytes.into(), ends, ..Batch::default() }
     }
 
-    /// The sink gets what it may, and has seen it then, whatever comes after.
-    fn pop(&mut self) {
+    fn pop(&mut self, arrives: bool) {
         while let Some(taken) = self.queue.try_pop() {
-            let id = id(taken.batch());
-            let seen = &mut self.seen[id as usize % PARTITIONS.len()];
-            let expected = seen.map_or(id % PARTITIONS.len() as u64, |seen| seen + 3);
-            assert!(id <= expected, "{id} came before {expected}");
-            *seen = Some(seen.map_or(id, |seen| seen.max(id)));
+            if arrives {
+                self.see(&taken);
+            }
             self.held.push(taken);
         }
+    }
+
+    fn see(&mut self, taken: &Taken) {
+        let id = id(taken.batch());
+        let seen = &mut self.seen[id as usize % PARTITIONS.len()];
+        let expected = seen.map_or(id % PARTITIONS.len() as u64, |seen| seen + 3);
+        assert!(id <= expected, "{id} came before {expected}");
+        *seen = Some(seen.map_or(id, |seen| seen.max(id)));
     }
 
     async fn step(&mut self, step: &Step) {
@@ -84,15 +90,17 @@ impl Life {
             Step::Push(batches) => {
                 for _ in 0..*batches {
                     let batch = self.read();
-                    if self.queue.try_push(batch, BLOCK).is_some() {
-                        self.restart().await;
+                    if let Some(batch) = self.queue.try_push(batch, BLOCK) {
+                        self.end(vec![(batch, BLOCK)]).await;
                         break;
                     }
                 }
             }
-            Step::Pop => self.pop(),
+            Step::Pop(arrives) => self.pop(*arrives),
             Step::Done(index) if !self.held.is_empty() => {
-                self.held.swap_remove(index.index(self.held.len())).done();
+                let taken = self.held.swap_remove(index.index(self.held.len()));
+                self.see(&taken);
+                taken.done();
             }
             Step::PutBack(index) if !self.held.is_empty() => {
                 self.held.swap_remove(index.index(self.held.len())).put_back();
@@ -101,12 +109,16 @@ impl Life {
             Step::Sync => self.queue.sync().await,
             Step::Kill => self.restart().await,
             Step::End(more) => {
-                self.held.drain(..).for_each(Taken::put_back);
-                let rest: Vec<_> = (0..*more).map(|_| (self.read(), BLOCK)).collect();
-                self.queue.spill_all(rest).await;
-                self.restart().await;
+                let rest = (0..*more).map(|_| (self.read(), BLOCK)).collect();
+                self.end(rest).await;
             }
         }
+    }
+
+    async fn end(&mut self, rest: Vec<(Batch, FullPolicy)>) {
+        self.held.drain(..).for_each(Taken::put_back);
+        self.queue.spill_all(rest).await;
+        self.restart().await;
     }
 
     /// Another process, which finds what this one left on the disk.
@@ -130,7 +142,7 @@ fn ordered(folder: &Path, sync: Sync) -> Queue {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn what_a_sink_sees_first_of_a_partition_is_in_order_over_kills_and_ends(
         steps in prop::collection::vec(step(), 1..80),
