@@ -250,7 +250,9 @@ impl State {
         let partition = &waiting.batch.partition;
         match self.order {
             Order::Free => true,
-            Order::Partition => !self.in_hand.values().any(|held| held.batch.partition == *partition),
+            Order::Partition => {
+                !self.in_hand.values().any(|held| held.batch.partition == *partition)
+            }
         }
     }
 

@@ -88,12 +88,15 @@ impl Tail {
     fn rebind(&mut self, slot: Slot, sibling: &Sight, content: Content, mark: Mark) {
         self.close(slot);
         self.table.own(slot, sibling.id);
+        // What is compressed is never closed to make room: the last place is left to others, else
+        // nobody could look whether they are copies. It is opened again in its turn.
+        let stays_open = content.plain().is_some() || self.open.len() + 1 < self.open_files;
         if let Some(file) = self.table.get_mut(slot) {
             (file.mark, file.size) = (mark, 0);
-            file.content = Some(content);
+            file.content = stays_open.then_some(content);
             file.finishing = false;
         }
-        self.open.push(slot);
+        self.open.extend(stays_open.then_some(slot));
         self.arrive(slot, sibling);
         if let Some(file) = self.table.get_mut(slot) {
             file.moved = true;
