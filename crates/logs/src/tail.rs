@@ -6,7 +6,8 @@
 //! more: changes on a network file system, and moves of folders further up, come without a notice.
 //!
 //! What is read is known by *generations*: what was written to a file between two truncations. A
-//! generation keeps its identity when it is renamed, copied before a truncation, or compressed.
+//! generation keeps its identity when it is renamed, copied before a truncation, or compressed. Those
+//! of one path were written one after another, and are read so (`table.rs`).
 //!
 //! What cannot be seen: a file that is truncated and written anew with the very bytes that it had
 //! counts as unchanged; and what is written between the two steps of logrotate's `copytruncate` is

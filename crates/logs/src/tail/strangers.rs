@@ -102,7 +102,9 @@ impl Tail {
                 return;
             }
         }
-        self.begin(&sight, |_| {});
+        if let Some(slot) = self.begin(&sight, |_| {}) {
+            self.table.succeed(slot);
+        }
     }
 
     /// Whether what is compressed there is known as it was.
@@ -214,6 +216,7 @@ impl Tail {
                     // It never was one: both only began alike.
                     (file.mark, file.next) = (Mark::default(), 0);
                 }
+                self.table.succeed(slot);
                 self.touch(slot);
                 self.wake(slot);
             }

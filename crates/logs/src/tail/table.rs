@@ -282,6 +282,19 @@ impl Table {
         self.paths.contains_key(path) || self.lines.contains_key(path)
     }
 
+    /// Whatever is at the path now was written after what was rotated away from there, also where
+    /// it was known before: a copy may have been seen late, and the truncation that followed it.
+    pub(super) fn succeed(&mut self, rotated: Slot) {
+        let Some(file) = self.files.get(&rotated).filter(|file| file.moved) else { return };
+        let (after, line) = (file.since + 1, file.line.clone());
+        for slot in self.lines.get(&line).into_iter().flatten() {
+            let file = self.files.get_mut(slot).filter(|file| file.reached && !file.moved);
+            if let Some(file) = file {
+                file.since = file.since.max(after);
+            }
+        }
+    }
+
     /// Whether something that was written earlier under the same path has not been read.
     pub(super) fn has_earlier(&self, slot: Slot) -> bool {
         let Some(file) = self.files.get(&slot) else { return false };
