@@ -336,6 +336,26 @@ mod tests {
 
     use super::*;
 
+    fn file(inode: u64, path: &str, since: u64) -> File {
+        let id = FileId { inode, ..FileId::default() };
+        let mut file = File::new(id, Path::new(path).into(), Seed::of_stream(0, inode));
+        file.origin = Path::new("a.log").into();
+        (file.since, file.moved, file.queued) = (since, path != "a.log", true);
+        file
+    }
+
+    /// The truncation was seen while the copy before it was still being made.
+    #[test]
+    fn what_is_there_now_follows_every_copy_also_when_it_is_rotated_itself() {
+        let mut table = Table::default();
+        let present = table.insert(file(1, "a.log", 10));
+        table.arrive(present, Path::new("a.log").into(), None);
+        let copy = table.insert(file(2, "a.log.1", 12));
+        table.succeed(copy);
+        table.get_mut(present).unwrap().moved = true;
+        assert!(table.has_earlier(present) && !table.has_earlier(copy));
+    }
+
     proptest! {
         /// In whatever order they are met: each has its turn when all that came before were read.
         #[test]
@@ -344,13 +364,9 @@ mod tests {
         ) {
             let mut table = Table::default();
             for since in &order {
-                let id = FileId { inode: *since, ..FileId::default() };
-                let path = format!("a.log.{since}");
-                let mut file = File::new(id, Path::new(&path).into(), Seed::of_stream(0, *since));
                 // The file that is there now was seen before something was written to the others.
-                (file.since, file.moved, file.queued) = (*since, *since != 3, true);
-                file.origin = Path::new("a.log").into();
-                table.insert(file);
+                let path = if *since == 3 { "a.log".into() } else { format!("a.log.{since}") };
+                table.insert(file(*since, &path, *since));
             }
             let mut read = Vec::new();
             while let Some(slot) = (0..8).find(|slot| table.files[slot].queued && !table.has_earlier(*slot)) {
