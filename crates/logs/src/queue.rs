@@ -2,9 +2,10 @@
 //! source waits or records are dropped, as their source says.
 //!
 //! There is one order. What was put back is older than what is on the disk, and that is older than
-//! what is in memory: when memory is full, the oldest in memory goes to the disk. A batch that the
-//! disk keeps gives its receipts back: under `Sync::Always` when the disk says that it has it, else
-//! when it is written, for then the end of this process does not lose it.
+//! what is in memory: when memory is full, the oldest in memory goes to the disk. Before it goes what
+//! was taken from memory and is not done, so that all of it comes in that order after a kill too. A
+//! batch that the disk keeps gives its receipts back: under `Sync::Always` when the disk says that it
+//! has it, else when it is written, for then the end of this process does not lose it.
 //!
 //! Waiting for the disk is done on a thread that Tokio keeps for such work, one at a time for each
 //! queue: a slow disk delays the removal of segments and the receipts under `Always`, and nothing
@@ -151,7 +152,7 @@ impl Queue {
         // Even where it waits now: others may have gone to the disk.
         self.0.chores.notify_one();
         self.0.filled.notify_waiters();
-        back.map(|waiting| waiting.batch)
+        back.and_then(Waiting::into_batch)
     }
 
     /// Waits until there may be room, made since this was called.
@@ -189,8 +190,8 @@ impl Queue {
     /// Takes the next batch, if there is one that may be taken now.
     #[must_use]
     pub fn try_pop(&self) -> Option<Taken> {
-        let (number, waiting) = self.0.state.borrow_mut().take()?;
-        Some(Taken::new(self.clone(), number, waiting))
+        let (number, batch) = self.0.state.borrow_mut().take()?;
+        Some(Taken::new(self.clone(), number, batch))
     }
 
     /// Says that nothing more is pushed.
@@ -235,14 +236,13 @@ impl Queue {
         self.0.filled.notify_waiters();
     }
 
-    /// At the end: writes what memory holds to the disk, as far as there is room, and brings it to
-    /// the disk. Nothing may be taken any more. Returns what could not be kept; it is dropped
-    /// without its receipts, so that a source that can reads it again.
-    ///
-    /// What was put back from memory while there was something on the disk comes after that, not
-    /// before it.
-    pub async fn spill_all(&self) -> Tally {
-        let left = self.0.state.borrow_mut().spill_all(&self.0.spares);
+    /// At the end: writes what memory holds to the disk, and `rest` after it, as far as there is
+    /// room, and brings it to the disk. Nothing may be taken any more. Returns what could not be kept;
+    /// it is dropped without its receipts, so that a source that can reads it again. Nothing is kept
+    /// that comes after such a batch in its partition.
+    pub async fn spill_all(&self, rest: impl IntoIterator<Item = (Batch, FullPolicy)>) -> Tally {
+        let rest = rest.into_iter().map(|(batch, full)| Waiting::new(batch, full));
+        let left = self.0.state.borrow_mut().spill_all(rest, &self.0.spares);
         self.sync().await;
         left
     }

@@ -2,23 +2,15 @@
 
 mod metrics;
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use pillion_runtime::metrics::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::steps::StepCount;
-use crate::tail::{self, Tail};
+use crate::tail;
 pub use metrics::METRICS;
-
-/// Files that are shown one by one; the others as a sum.
-const FILES: usize = 50;
-/// How often the files are looked at while they are read.
-const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 /// How the role stood a moment ago.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -168,53 +160,6 @@ impl StatusBoard {
 
     pub(crate) fn show(&self, status: Status) {
         self.0.send_replace(status);
-    }
-}
-
-/// Where the reader of a source's files says how they stand.
-#[derive(Clone, Debug)]
-pub(crate) struct FilesBoard {
-    status: Rc<RefCell<tail::Status>>,
-    shown: Instant,
-    /// Whether something was read since.
-    stale: bool,
-}
-
-impl FilesBoard {
-    pub(crate) fn new() -> Self {
-        Self { status: Rc::default(), shown: Instant::now(), stale: true }
-    }
-
-    /// What it says, for the other side.
-    pub(crate) fn status(&self) -> Rc<RefCell<tail::Status>> {
-        self.status.clone()
-    }
-
-    /// Something was read.
-    pub(crate) fn touch(&mut self) {
-        self.stale = true;
-    }
-
-    /// When it is next to be shown: soon after something was read.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.stale.then(|| self.shown + SHOWN_EVERY)
-    }
-
-    /// Shows how the files stand, if it is time.
-    pub(crate) fn show_when_due(&mut self, tail: &Tail) {
-        if self.due().is_some_and(|due| due <= Instant::now()) {
-            self.show(tail);
-        }
-    }
-
-    /// Shows how the files stand.
-    pub(crate) fn show(&mut self, tail: &Tail) {
-        let status = tail.status(FILES);
-        // What is on its way may be delivered without anything being read.
-        let lag: u64 = status.files.iter().map(|file| file.lag).sum();
-        self.stale = lag + status.others_lag > 0;
-        *self.status.borrow_mut() = status;
-        self.shown = Instant::now();
     }
 }
 

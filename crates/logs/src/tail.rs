@@ -6,7 +6,8 @@
 //! more: changes on a network file system, and moves of folders further up, come without a notice.
 //!
 //! What is read is known by *generations*: what was written to a file between two truncations. A
-//! generation keeps its identity when it is renamed, copied before a truncation, or compressed.
+//! generation keeps its identity when it is renamed, copied before a truncation, or compressed. Those
+//! of one path were written one after another, and are read so (`table.rs`).
 //!
 //! What cannot be seen: a file that is truncated and written anew with the very bytes that it had
 //! counts as unchanged; and what is written between the two steps of logrotate's `copytruncate` is
@@ -29,10 +30,12 @@ mod turn;
 mod unclaimed;
 mod unreadable;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -155,6 +158,8 @@ pub struct Tail {
     blocked: bool,
     /// Whether everything was looked at once.
     greeted: bool,
+    /// How the files stand, for others.
+    shown: Rc<RefCell<Status>>,
     next_look: Instant,
     next_beat: Instant,
     /// Notices are not looked at before.
@@ -207,6 +212,7 @@ impl Tail {
             lost: 0,
             blocked: false,
             greeted: false,
+            shown: Rc::default(),
             next_look: now,
             next_beat: now,
             next_drain: now,
@@ -321,6 +327,7 @@ impl Tail {
             self.next_beat = now + BEAT;
             self.tidy();
             self.note_positions();
+            self.show();
             if let Some(positions) = &self.positions {
                 positions.save_when_due();
             }
@@ -434,14 +441,10 @@ impl Tail {
             self.look(path);
         }
         self.recover_unclaimed();
-        let away_since = self.away_since.take();
-        if let Some(since) = away_since {
+        if let Some(since) = self.away_since.take() {
             self.adopt_since(since, &found.folders);
         }
         self.meet_strangers();
-        if away_since.is_some() {
-            self.order_rotated();
-        }
         self.skip_present = false;
         self.rotated.clear();
         self.reconciling = false;

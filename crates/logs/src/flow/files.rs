@@ -14,7 +14,6 @@ use super::lane::{Context, Intake, Lane};
 use super::outlet::Reading;
 use super::{Moment, until};
 use crate::budget::Budget;
-use crate::status::FilesBoard;
 use crate::tail::{Event, StreamId, Tail};
 
 /// Once: how often is looked whether everything has been read.
@@ -29,7 +28,6 @@ pub(crate) struct Files {
     budget: Budget,
     /// Of streams in the middle of a line or a record: thousands of idle files take nothing here.
     streams: HashMap<StreamId, Intake>,
-    board: FilesBoard,
     /// Whether the files are only read to the end that they have.
     once: bool,
 }
@@ -55,15 +53,9 @@ enum Turn {
 }
 
 impl Files {
-    /// The files of a source. `board` is where it says how they stand.
-    pub(crate) fn new(
-        lane: Rc<Lane>,
-        tail: Tail,
-        budget: Budget,
-        board: FilesBoard,
-        once: bool,
-    ) -> Self {
-        Self { lane, tail, budget, streams: HashMap::new(), board, once }
+    /// The files of a source.
+    pub(crate) fn new(lane: Rc<Lane>, tail: Tail, budget: Budget, once: bool) -> Self {
+        Self { lane, tail, budget, streams: HashMap::new(), once }
     }
 
     /// Reads until the source is to end, or everything was read that was to be read once. What is
@@ -83,23 +75,20 @@ impl Files {
             self.make_room(&mut quit).await;
             blocks += 1;
             if blocks % BLOCKS == 0 {
-                self.board.show_when_due(&self.tail);
                 yield_now().await;
             }
         }
-        self.board.show(&self.tail);
+        self.tail.show();
         self.tail
     }
 
     /// Waits for the next thing to do, and does it.
     async fn turn(&mut self, quit: &mut Quit) -> Turn {
         let due = self.streams.values().filter_map(Intake::deadline).min();
-        let board = self.board.due();
         tokio::select! {
             biased;
             () = quit.asked() => Turn::Over,
             event = self.tail.next() => {
-                self.board.touch();
                 handle(&self.lane, &mut self.streams, event);
                 Turn::Read
             }
@@ -112,10 +101,6 @@ impl Files {
             }
             // Files that have nothing new have no event to tell it by.
             () = sleep(ONCE_LOOKS), if self.once => Turn::Expired,
-            () = until(board) => {
-                self.board.show(&self.tail);
-                Turn::Expired
-            }
         }
     }
 

@@ -27,7 +27,7 @@ use crate::enrich::Enrichment;
 use crate::redact::Redactor;
 use crate::role::{Context, Error, Once};
 use crate::source::{App, Framing, Source as OtherSource, own_outputs};
-use crate::status::{FilesBoard, StatusBoard};
+use crate::status::StatusBoard;
 use crate::tail::{self, Positions, Tail};
 
 /// How often is said how things stand.
@@ -230,10 +230,9 @@ impl Generation {
         let files = match &lane.source.input {
             Input::Files(files) => {
                 let tail = Tail::new(files, lane.source.name.clone(), positions)?;
-                let board = FilesBoard::new();
-                let status = board.status();
+                let status = tail.shown();
                 let (budget, once) = (self.budget.clone(), self.once.is_some());
-                let reading = Files::new(lane.clone(), tail, budget, board, once);
+                let reading = Files::new(lane.clone(), tail, budget, once);
                 let (quit, over) = (quitting.clone(), self.over.clone());
                 let ended = self.source_ended.clone();
                 self.sources.borrow_mut().spawn_local(async move {

@@ -179,17 +179,12 @@ impl Outlet {
     /// At the end, when nobody delivers any more: keeps on the disk what was not taken. Returns what
     /// could not be kept; only a source that can reads it again.
     pub(crate) async fn keep_rest(&self) -> Tally {
-        let mut left = self.queue.spill_all().await;
-        self.batcher.borrow_mut().close_all();
-        loop {
-            let closed = self.batcher.borrow_mut().closed();
-            let Some((batch, full)) = closed else { break };
-            if let Some(batch) = self.queue.try_push(batch, full) {
-                left += Tally::from(&batch);
-            }
-        }
-        left += self.queue.spill_all().await;
-        left
+        let rest: Vec<_> = {
+            let mut batcher = self.batcher.borrow_mut();
+            batcher.close_all();
+            std::iter::from_fn(|| batcher.closed()).collect()
+        };
+        self.queue.spill_all(rest).await
     }
 
     /// Closes batches that are old enough, for as long as the sink is there.

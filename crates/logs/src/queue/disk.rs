@@ -77,7 +77,12 @@ impl Disk {
     }
 
     /// Writes a batch. Its receipts are taken: they are done when it is kept for certain.
-    pub(super) fn append(&mut self, batch: &mut Batch, droppable: bool) -> Result<(), Refused> {
+    pub(super) fn append(
+        &mut self,
+        batch: &Batch,
+        receipts: &mut Vec<Receipt>,
+        droppable: bool,
+    ) -> Result<(), Refused> {
         let Some(segments) = &mut self.segments else { return Err(Refused::Full) };
         let appended = segments.append(batch, droppable);
         if appended.is_err() && segments.has_retired() {
@@ -85,7 +90,7 @@ impl Disk {
             self.due = Some(Instant::now());
         }
         let end = appended?;
-        let receipts = std::mem::take(&mut batch.receipts);
+        let receipts = std::mem::take(receipts);
         match self.buffer.sync {
             Sync::Always => {
                 self.kept.push_back(Kept { end, receipts, is_doubtful: false });
@@ -96,6 +101,20 @@ impl Disk {
                 self.due.get_or_insert_with(|| Instant::now() + period);
             }
         }
+        Ok(())
+    }
+
+    /// Writes a batch that was taken already, and takes it for read: nothing before it may wait to
+    /// be. What it has of receipts from now on is that of the disk, and those that it still needs.
+    pub(super) fn append_taken(
+        &mut self,
+        batch: &Batch,
+        receipts: &mut Vec<Receipt>,
+        droppable: bool,
+    ) -> Result<(), Refused> {
+        self.append(batch, receipts, droppable)?;
+        // Where it cannot be read it comes once more.
+        *receipts = self.read().map(|batch| batch.receipts).unwrap_or_default();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What a queue holds, and the order in which it comes and goes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use pillion_model::logs::{DropPolicy, FullPolicy};
@@ -8,7 +9,7 @@ use pillion_model::logs::{DropPolicy, FullPolicy};
 use crate::batch::Batch;
 use crate::batcher::Spares;
 use crate::budget::Budget;
-use crate::record::UnixNanos;
+use crate::receipt::Receipt;
 use crate::tally::Tally;
 
 use super::disk::Disk;
@@ -32,8 +33,8 @@ pub(super) struct State {
     pub(super) back: BTreeMap<u64, Waiting>,
     pub(super) disk: Option<Disk>,
     pub(super) memory: VecDeque<Waiting>,
-    /// Facts about what is in hand.
-    pub(super) in_hand: BTreeMap<u64, InHand>,
+    /// What is in hand, by its number.
+    pub(super) in_hand: BTreeMap<u64, Waiting>,
     /// How many batches were taken out.
     pub(super) taken: u64,
     pub(super) dropped: Tally,
@@ -43,7 +44,9 @@ pub(super) struct State {
 /// A batch that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) batch: Batch,
+    /// The sink has it too while it is in hand.
+    batch: Rc<Batch>,
+    receipts: Vec<Receipt>,
     full: FullPolicy,
     origin: Origin,
     /// Bytes of the share that are its own.
@@ -55,33 +58,35 @@ pub(super) struct Waiting {
 enum Origin {
     /// In memory.
     Memory,
+    /// In memory; the disk has it too since something that came after it went there.
+    Kept,
     /// On the disk, which still has it.
     Disk,
 }
 
-#[derive(Debug)]
-pub(super) struct InHand {
-    partition: Arc<str>,
-    oldest: UnixNanos,
-    tally: Tally,
-}
-
 impl Waiting {
     pub(super) fn new(batch: Batch, full: FullPolicy) -> Self {
-        let size = batch.size();
-        Self { batch, full, origin: Origin::Memory, size }
+        Self::with(batch, full, Origin::Memory)
     }
 
     fn from_disk(mut batch: Batch, budget: &Budget) -> Self {
-        let size = batch.size();
-        batch.charge = Some(budget.take_anyway(size));
-        Self { batch, full: FullPolicy::Block, origin: Origin::Disk, size }
+        batch.charge = Some(budget.take_anyway(batch.size()));
+        Self::with(batch, FullPolicy::Block, Origin::Disk)
     }
 
-    /// All of it, and leaves an empty one.
-    pub(super) fn take(&mut self) -> Self {
-        let Self { full, origin, size, .. } = *self;
-        Self { batch: std::mem::take(&mut self.batch), full, origin, size }
+    fn with(mut batch: Batch, full: FullPolicy, origin: Origin) -> Self {
+        let (size, receipts) = (batch.size(), std::mem::take(&mut batch.receipts));
+        Self { batch: Rc::new(batch), receipts, full, origin, size }
+    }
+
+    /// The batch as it came. `None`: somebody else has it.
+    pub(super) fn into_batch(self) -> Option<Batch> {
+        let batch = Rc::into_inner(self.batch)?;
+        Some(Batch { receipts: self.receipts, ..batch })
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::from(&*self.batch)
     }
 
     fn is_droppable(&self) -> bool {
@@ -105,7 +110,7 @@ impl State {
                 FullPolicy::Block => return Some(waiting),
                 FullPolicy::Drop(DropPolicy::Oldest) if self.drop_oldest(spares) => {}
                 FullPolicy::Drop(DropPolicy::Oldest | DropPolicy::Newest) => {
-                    self.drop_one(waiting.batch, spares);
+                    self.drop_one(waiting, spares);
                     return None;
                 }
             }
@@ -133,11 +138,32 @@ impl State {
 
     /// Writes a batch to the disk; gives it back where that cannot be.
     fn keep(&mut self, mut waiting: Waiting, spares: &Spares) -> Option<Waiting> {
+        if !self.keep_taken() {
+            return Some(waiting);
+        }
         let droppable = waiting.is_droppable();
-        let appended = self.disk.as_mut().map(|disk| disk.append(&mut waiting.batch, droppable));
+        let Waiting { batch, receipts, .. } = &mut waiting;
+        let appended = self.disk.as_mut().map(|disk| disk.append(batch, receipts, droppable));
         let Some(Ok(())) = appended else { return Some(waiting) };
-        recycle(waiting.batch, spares);
+        recycle(waiting, spares);
         None
+    }
+
+    /// Writes to the disk what was taken from memory and is not done: it is older than what goes
+    /// there next, and has to come before it at the next start. Says whether that was possible.
+    fn keep_taken(&mut self) -> bool {
+        // What an earlier process left there comes first, where the disk could be opened only now.
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.is_empty()) else { return true };
+        let taken = self.back.iter_mut().chain(&mut self.in_hand);
+        let taken = taken.filter(|(_, waiting)| waiting.origin == Origin::Memory);
+        taken.collect::<BTreeMap<_, _>>().into_values().all(|waiting| {
+            let droppable = waiting.is_droppable();
+            let kept = disk.append_taken(&waiting.batch, &mut waiting.receipts, droppable).is_ok();
+            if kept {
+                (waiting.origin, waiting.full) = (Origin::Kept, FullPolicy::Block);
+            }
+            kept
+        })
     }
 
     /// Drops the oldest that may be dropped; says whether there was one.
@@ -147,7 +173,7 @@ impl State {
             && let Some(waiting) = self.back.remove(&number)
         {
             self.release(&waiting);
-            self.drop_one(waiting.batch, spares);
+            self.drop_one(waiting, spares);
             return true;
         }
         if let Some(tally) = self.disk.as_mut().and_then(Disk::drop_oldest) {
@@ -157,17 +183,17 @@ impl State {
         let index = self.memory.iter().position(Waiting::is_droppable);
         let Some(waiting) = index.and_then(|index| self.memory.remove(index)) else { return false };
         self.release(&waiting);
-        self.drop_one(waiting.batch, spares);
+        self.drop_one(waiting, spares);
         true
     }
 
-    fn drop_one(&mut self, batch: Batch, spares: &Spares) {
-        self.dropped += Tally::from(&batch);
-        recycle(batch, spares);
+    fn drop_one(&mut self, waiting: Waiting, spares: &Spares) {
+        self.dropped += waiting.tally();
+        recycle(waiting, spares);
     }
 
     /// The next batch that may be taken, and its number.
-    pub(super) fn take(&mut self) -> Option<(u64, Waiting)> {
+    pub(super) fn take(&mut self) -> Option<(u64, Rc<Batch>)> {
         let is_free = |waiting: &Waiting| self.is_free(waiting);
         let back =
             self.back.iter().find(|(_, waiting)| is_free(waiting)).map(|(number, _)| *number);
@@ -209,7 +235,7 @@ impl State {
     /// A batch is in memory no longer.
     fn release(&mut self, waiting: &Waiting) {
         let used = match waiting.origin {
-            Origin::Memory => &mut self.used,
+            Origin::Memory | Origin::Kept => &mut self.used,
             Origin::Disk => &mut self.from_disk,
         };
         *used = used.saturating_sub(waiting.size);
@@ -224,48 +250,56 @@ impl State {
         let partition = &waiting.batch.partition;
         match self.order {
             Order::Free => true,
-            Order::Partition => !self.in_hand.values().any(|held| held.partition == *partition),
+            Order::Partition => {
+                !self.in_hand.values().any(|held| held.batch.partition == *partition)
+            }
         }
     }
 
-    fn hand_out(&mut self, number: u64, waiting: Waiting) -> (u64, Waiting) {
-        let Batch { partition, oldest, .. } = &waiting.batch;
-        let tally = Tally::from(&waiting.batch);
-        let facts = InHand { partition: partition.clone(), oldest: *oldest, tally };
-        self.in_hand.insert(number, facts);
-        (number, waiting)
+    fn hand_out(&mut self, number: u64, waiting: Waiting) -> (u64, Rc<Batch>) {
+        let batch = waiting.batch.clone();
+        self.in_hand.insert(number, waiting);
+        (number, batch)
     }
 
     /// A batch in hand is done.
-    pub(super) fn finish(&mut self, number: u64, waiting: Waiting, spares: &Spares) {
-        self.in_hand.remove(&number);
+    pub(super) fn finish(&mut self, number: u64, spares: &Spares) {
+        let Some(waiting) = self.in_hand.remove(&number) else { return };
         self.release(&waiting);
         let origin = waiting.origin;
-        recycle(waiting.batch, spares);
-        if let (Origin::Disk, Some(disk)) = (origin, &mut self.disk) {
+        recycle(waiting, spares);
+        if let (Origin::Kept | Origin::Disk, Some(disk)) = (origin, &mut self.disk) {
             disk.settle();
         }
     }
 
     /// A batch in hand waits again.
-    pub(super) fn put_back(&mut self, number: u64, waiting: Waiting) {
-        self.in_hand.remove(&number);
-        self.back.insert(number, waiting);
+    pub(super) fn put_back(&mut self, number: u64) {
+        let waiting = self.in_hand.remove(&number);
+        self.back.extend(waiting.map(|waiting| (number, waiting)));
     }
 
-    /// Writes everything to the disk that is not there; returns what could not be written.
-    pub(super) fn spill_all(&mut self, spares: &Spares) -> Tally {
+    /// Writes everything to the disk that is not there, and `rest` after it; returns what could not be
+    /// written. Nothing follows that in its partition: the source that reads it again reads on.
+    pub(super) fn spill_all(
+        &mut self,
+        rest: impl Iterator<Item = Waiting>,
+        spares: &Spares,
+    ) -> Tally {
         let back = std::mem::take(&mut self.back).into_iter();
-        let is_on_disk = |(_, waiting): &(u64, Waiting)| waiting.origin == Origin::Disk;
-        let (on_disk, back): (BTreeMap<_, _>, BTreeMap<_, _>) = back.partition(is_on_disk);
+        let is_in_memory = |(_, waiting): &(u64, Waiting)| waiting.origin == Origin::Memory;
+        let (back, on_disk): (BTreeMap<_, _>, BTreeMap<_, _>) = back.partition(is_in_memory);
         self.back = on_disk;
-        let all: Vec<Waiting> =
-            back.into_values().chain(std::mem::take(&mut self.memory)).collect();
-        let mut left = Tally::default();
-        for waiting in all {
-            self.release(&waiting);
-            if let Some(waiting) = self.keep(waiting, spares) {
-                left += Tally::from(&waiting.batch);
+        let memory = back.into_values().chain(std::mem::take(&mut self.memory));
+        let memory: Vec<Waiting> = memory.collect();
+        memory.iter().for_each(|waiting| self.release(waiting));
+        let (mut left, mut broken) = (Tally::default(), BTreeSet::<Arc<str>>::new());
+        for waiting in memory.into_iter().chain(rest) {
+            let is_next = !broken.contains(&waiting.batch.partition);
+            let refused = if is_next { self.keep(waiting, spares) } else { Some(waiting) };
+            if let Some(waiting) = refused {
+                left += waiting.tally();
+                broken.insert(waiting.batch.partition.clone());
             }
         }
         left
@@ -282,16 +316,15 @@ impl State {
             disk.status(&mut status);
         }
         for waiting in self.back.values().chain(&self.memory) {
-            let tally = Tally::from(&waiting.batch);
             match waiting.origin {
-                Origin::Memory => status.memory += tally,
-                Origin::Disk => status.disk += tally,
+                Origin::Memory => status.memory += waiting.tally(),
+                Origin::Kept | Origin::Disk => status.disk += waiting.tally(),
             }
         }
-        self.in_hand.values().for_each(|held| status.in_hand += held.tally);
+        self.in_hand.values().for_each(|held| status.in_hand += held.tally());
         let waiting = self.back.values().chain(self.memory.front());
         let oldest = waiting.map(|waiting| waiting.batch.oldest);
-        let in_hand = self.in_hand.values().map(|held| held.oldest);
+        let in_hand = self.in_hand.values().map(|held| held.batch.oldest);
         let disk = self.disk.as_mut().and_then(Disk::oldest);
         status.oldest = oldest.chain(in_hand).chain(disk).min();
         status
@@ -299,9 +332,11 @@ impl State {
 }
 
 /// Gives everything back that a batch holds.
-fn recycle(mut batch: Batch, spares: &Spares) {
-    // What they took is room for them.
-    batch.charge = None;
-    spares.keep(std::mem::take(&mut batch.bytes), std::mem::take(&mut batch.ends));
-    batch.done();
+fn recycle(waiting: Waiting, spares: &Spares) {
+    if let Some(mut batch) = Rc::into_inner(waiting.batch) {
+        // What they took is room for them.
+        batch.charge = None;
+        spares.keep(std::mem::take(&mut batch.bytes), std::mem::take(&mut batch.ends));
+    }
+    waiting.receipts.into_iter().for_each(Receipt::done);
 }

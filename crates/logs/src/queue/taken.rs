@@ -1,34 +1,30 @@
 //! A batch that the sink was given.
 
+use std::rc::Rc;
+
 use crate::batch::Batch;
 use crate::record::UnixNanos;
 
 use super::Queue;
-use super::state::Waiting;
 
 /// A batch in hand. Dropped without a word it goes back to the queue, and comes first again.
 #[derive(Debug)]
 pub struct Taken {
     queue: Queue,
     number: u64,
-    waiting: Waiting,
+    batch: Rc<Batch>,
     is_over: bool,
 }
 
 impl Taken {
-    pub(super) fn new(queue: Queue, number: u64, waiting: Waiting) -> Self {
-        Self { queue, number, waiting, is_over: false }
+    pub(super) fn new(queue: Queue, number: u64, batch: Rc<Batch>) -> Self {
+        Self { queue, number, batch, is_over: false }
     }
 
     /// The batch.
     #[must_use]
     pub fn batch(&self) -> &Batch {
-        &self.waiting.batch
-    }
-
-    /// The batch, to take out of it what needs not be tried again.
-    pub fn batch_mut(&mut self) -> &mut Batch {
-        &mut self.waiting.batch
+        &self.batch
     }
 
     /// All of it is delivered.
@@ -59,9 +55,10 @@ impl Taken {
 
     fn finish(&mut self) {
         self.is_over = true;
+        // The queue has it too, and its buffers are used again where nobody else has them.
+        self.batch = Rc::default();
         let shared = &self.queue.0;
-        let waiting = self.waiting.take();
-        shared.state.borrow_mut().finish(self.number, waiting, &shared.spares);
+        shared.state.borrow_mut().finish(self.number, &shared.spares);
         shared.chores.notify_one();
         shared.room.notify_waiters();
         shared.filled.notify_waiters();
@@ -74,7 +71,7 @@ impl Drop for Taken {
             return;
         }
         let shared = &self.queue.0;
-        shared.state.borrow_mut().put_back(self.number, self.waiting.take());
+        shared.state.borrow_mut().put_back(self.number);
         shared.filled.notify_waiters();
     }
 }

@@ -1,6 +1,7 @@
 //! Order, room, receipts: what a queue promises to sources and to its sink.
 
 mod life;
+mod order;
 mod refusal;
 
 use std::path::Path;
@@ -345,7 +346,7 @@ async fn at_the_end_memory_goes_to_the_disk_and_is_there_at_the_next_start() {
             queue.push(Batch { receipts, ..batch(id) }, BLOCK).await;
         }
         queue.try_pop().unwrap().put_back();
-        assert_eq!(queue.spill_all().await, Tally::default());
+        assert_eq!(queue.spill_all([]).await, Tally::default());
         assert_eq!(ledger.position(), 5);
         drop(queue);
         assert_eq!(deliver(&on_disk(10, folder.path(), 1 << 20, sync)), [0, 1, 2, 3, 4]);
@@ -357,8 +358,27 @@ async fn what_cannot_be_kept_at_the_end_is_said_and_its_receipts_are_not_given()
     let ledger = Ledger::new(0);
     let queue = Queue::open(plan(10));
     queue.push(Batch { receipts: vec![ledger.hand_on(1)], ..batch(0) }, BLOCK).await;
-    assert_eq!(queue.spill_all().await, tally(1));
+    assert_eq!(queue.spill_all([]).await, tally(1));
     assert_eq!((ledger.position(), ledger.outstanding()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_nothing_is_kept_that_comes_after_what_could_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = on_disk(1, folder.path(), 20_000, EVERY);
+    let mut next = 0..;
+    while queue.try_push(of_partition(next.next().unwrap(), "a"), BLOCK).is_none() {}
+    // There is room for the short ones.
+    let short = |id: u64, partition: &str| {
+        let (bytes, partition) = (id.to_le_bytes().to_vec(), partition.into());
+        Batch { partition, bytes: bytes.into(), ends: vec![8], ..Batch::default() }
+    };
+    let rest = [of_partition(100, "b"), short(101, "b"), short(102, "a"), short(103, "c")];
+    let left = queue.spill_all(rest.map(|batch| (batch, BLOCK))).await;
+    assert_eq!((left.batches, queue.status().disk.batches), (4, next.start - 1));
+    drop(queue);
+    let kept = deliver(&on_disk(1, folder.path(), 20_000, EVERY));
+    assert_eq!(kept[kept.len() - 2..], [next.start - 3, 103]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,7 +391,7 @@ async fn a_disk_buffer_that_another_process_has_is_taken_over_when_it_lets_go() 
     assert!(trouble.ends_with("is in use by another process"), "{trouble}");
     push(&queue, [10]).await;
     assert!(waits(queue.push(batch(11), BLOCK)).await);
-    assert_eq!(other.spill_all().await, Tally::default());
+    assert_eq!(other.spill_all([]).await, Tally::default());
     drop(other);
     tokio::select! {
         () = queue.tend() => {}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use thiserror::Error;
 
-use super::names::{Packing, before_rotation};
+use super::names::{Packing, before_rotation, extends};
 
 /// More folders of one source are not looked into.
 const FOLDERS: usize = 10_000;
@@ -87,14 +87,15 @@ impl Globs {
         self.ways.iter().any(|way| literal(way).is_some_and(|named| named == path))
     }
 
-    /// What lies in a folder and is not meant, but has a name that rotation gives to what is.
+    /// What lies in a folder and has a name that rotation gives to what is meant, also where it is
+    /// meant itself.
     pub(super) fn rotated(&self, folder: &Path) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
         let is_rotated = |path: &PathBuf| {
-            let is_packed = Packing::of(path).is_some();
-            (is_packed || !self.mean(path))
-                && before_rotation(path).iter().any(|path| self.mean(path))
+            let is_read_as_it_is = self.mean(path) && Packing::of(path).is_none();
+            let mut before = before_rotation(path).into_iter().filter(|before| self.mean(before));
+            before.any(|before| !is_read_as_it_is || extends(path, &before))
         };
         paths.filter(is_rotated).collect()
     }

@@ -113,11 +113,23 @@ impl Tail {
         if sight.is_link {
             self.follow_links(&sight.path);
         }
-        let Some(file) = self.table.get_mut(slot) else { return };
-        file.seen = unix_ms();
-        (file.size, file.modified) = (sight.size, sight.modified);
+        self.sighted(slot, sight);
+        let Some(file) = self.table.get(slot) else { return };
         if sight.size != file.mark.end || file.fault.is_some() {
             self.wake(slot);
+        }
+    }
+
+    /// Notes what a look at a file has shown.
+    fn sighted(&mut self, slot: Slot, sight: &Sight) {
+        let Some(file) = self.table.get_mut(slot) else { return };
+        let is_changed = file.modified != sight.modified;
+        (file.seen, file.modified) = (unix_ms(), sight.modified);
+        // Where nothing was read, only this tells of a truncation, once its turn comes.
+        let greatest = if file.mark.end == 0 { file.size } else { 0 };
+        file.size = greatest.max(sight.size);
+        if is_changed {
+            self.touch(slot);
         }
     }
 
@@ -142,16 +154,15 @@ impl Tail {
             let file = File::resumed(&entry, sight.id, sight.path.as_path().into());
             let slot = self.table.insert(file);
             self.found_again(slot, &sight);
-            // After a start, all of them are put in order together.
-            if !self.reconciling && self.table.get(slot).is_some_and(|file| file.moved) {
-                self.put_between(&entry.path, slot);
-            }
             if let Some(since) = self.away_since
                 && entry.mark.end == 0
                 && !entry.moved
             {
-                // Nothing was read that could tell of a truncation.
-                self.adopt(entry.seen.max(since), &siblings(&entry.path));
+                // Nothing was read that could tell of a truncation: it was one for certain where
+                // there is less than there was, and then before this program ended, perhaps.
+                let is_less = sight.size < entry.size;
+                let since = if is_less { entry.seen } else { entry.seen.max(since) };
+                self.adopt(since, &siblings(&entry.path));
             }
         } else {
             self.strangers.push(sight);
@@ -197,7 +208,7 @@ impl Tail {
             file.moved = path != file.origin;
             if file.moved && !is_rotated(&path, &file.origin) {
                 // Its name is another now, but not one that rotation gives.
-                file.origin = path;
+                self.table.set_origin(owner, path);
             }
         }
     }
@@ -207,15 +218,8 @@ impl Tail {
             self.left(other);
         }
         let place = if sight.is_link { self.follow_links(&sight.path) } else { None };
-        let before = self.table.take_former(&sight.path);
         self.table.arrive(slot, sight.path.as_path().into(), place);
-        if let Some(file) = self.table.get_mut(slot) {
-            file.seen = unix_ms();
-            (file.size, file.modified) = (sight.size, sight.modified);
-        }
-        if let Some(before) = before {
-            self.table.precede(before, slot);
-        }
+        self.sighted(slot, sight);
         self.wake(slot);
     }
 

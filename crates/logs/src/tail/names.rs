@@ -64,6 +64,13 @@ pub(super) fn is_rotated(path: &Path, original: &Path) -> bool {
     before_rotation(path).iter().any(|before| before == original)
 }
 
+/// Whether the one path is the other with something behind it, as rotation does it most often. A
+/// name that rotation changed further in is seldom told from that of another app: `app-1.log` may
+/// have nothing to do with `app.log`.
+pub(super) fn extends(path: &Path, original: &Path) -> bool {
+    path.as_os_str().as_bytes().starts_with(original.as_os_str().as_bytes())
+}
+
 /// A name without its last extension.
 fn stem(name: &[u8]) -> &[u8] {
     match name.iter().rposition(|byte| *byte == b'.') {

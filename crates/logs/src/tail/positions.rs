@@ -105,6 +105,9 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// When it was written to, as it was last looked at, in milliseconds since 1970.
     pub(super) modified: u64,
+    /// A moment at which it was the file that was written to, in milliseconds since 1970.
+    #[serde(default)]
+    pub(super) since: u64,
     /// When a path last led to the file, in milliseconds since 1970.
     pub(super) seen: u64,
     /// Where it was before any rotation.

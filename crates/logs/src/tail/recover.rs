@@ -85,12 +85,15 @@ impl Tail {
     fn rebind(&mut self, slot: Slot, sibling: &Sight, content: Content, mark: Mark) {
         self.close(slot);
         self.table.own(slot, sibling.id);
+        // What is compressed is never closed to make room: the last place is left to others, else
+        // nobody could look whether they are copies. It is opened again in its turn.
+        let stays_open = content.plain().is_some() || self.open.len() + 1 < self.open_files;
         if let Some(file) = self.table.get_mut(slot) {
-            file.mark = mark;
-            file.content = Some(content);
+            (file.mark, file.size) = (mark, 0);
+            file.content = stays_open.then_some(content);
             file.finishing = false;
         }
-        self.open.push(slot);
+        self.open.extend(stays_open.then_some(slot));
         self.arrive(slot, sibling);
         if let Some(file) = self.table.get_mut(slot) {
             file.moved = true;
@@ -104,11 +107,13 @@ impl Tail {
         let seed = Seed::new(&self.source, old.id, generation, super::unix_ns());
         let mut file = File::new(old.id, old.path.clone(), seed);
         file.generation = generation;
-        (file.seen, file.moved) = (old.seen, old.moved);
+        file.moved = old.moved;
+        (file.seen, file.since) = (super::unix_ms(), super::unix_ms());
         file.content = old.content.take();
         old.moved = true;
         let (path, place, reached) = (old.path.clone(), old.place.clone(), old.reached);
         let (origin, seen, was_moved) = (old.origin.clone(), old.seen, file.moved);
+        let is_unread = old.mark.end == 0;
         file.origin = origin.clone();
         let fresh = self.table.insert(file);
         for open in &mut self.open {
@@ -123,12 +128,13 @@ impl Tail {
         self.touch(slot);
         self.touch(fresh);
         let siblings = siblings(&origin);
-        if self.recover(slot, &siblings) {
-            self.table.precede(slot, fresh);
-        } else {
+        if !self.recover(slot, &siblings) {
             self.end(slot);
         }
-        if !was_moved {
+        if !was_moved && is_unread {
+            // What is compressed by now could not be known by its contents before.
+            self.adopt_all(seen, &siblings);
+        } else if !was_moved {
             self.adopt(seen, &siblings);
         }
         self.wake(fresh);
@@ -169,21 +175,6 @@ impl Tail {
     fn verify_at(&mut self, path: &Path) {
         if let Some(there) = self.table.at(path) {
             self.verify(there);
-        }
-    }
-
-    /// The known files that one path led to are read as they came to be, before the one that it leads
-    /// to now.
-    pub(super) fn order_rotated(&mut self) {
-        let rotated = self.table.iter().filter(|(_, file)| file.moved && file.copy_of.is_none());
-        let mut rotated: Vec<_> =
-            rotated.map(|(slot, file)| (file.age(), slot, file.origin.clone())).collect();
-        rotated.sort_unstable();
-        for (_, slot, _) in &rotated {
-            self.table.wait_for_nobody(*slot);
-        }
-        for (_, slot, origin) in rotated {
-            self.put_between(&origin, slot);
         }
     }
 }

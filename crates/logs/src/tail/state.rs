@@ -1,6 +1,8 @@
 //! What is kept and told of each file: its position, and how it stands.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::content::Content;
@@ -77,7 +79,21 @@ impl FileState {
     }
 }
 
+/// Files that are shown one by one; the others as a sum.
+const SHOWN: usize = 50;
+
 impl Tail {
+    /// Where is said how the files stand: true within a beat, whether anything is read or not.
+    #[must_use]
+    pub fn shown(&self) -> Rc<RefCell<Status>> {
+        self.shown.clone()
+    }
+
+    /// Says how the files stand now.
+    pub fn show(&self) {
+        *self.shown.borrow_mut() = self.status(SHOWN);
+    }
+
     /// How the files stand: the `most` that are furthest behind one by one, the others as a sum.
     #[must_use]
     pub fn status(&self, most: usize) -> Status {

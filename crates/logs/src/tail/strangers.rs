@@ -2,7 +2,7 @@
 //! anyone looked.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use pillion_runtime::say;
@@ -10,7 +10,7 @@ use pillion_runtime::say;
 use super::content::Content;
 use super::identity::{Mark, Seed};
 use super::look::Sight;
-use super::names::{Packing, before_rotation};
+use super::names::{Packing, before_rotation, extends};
 use super::table::{File, Slot};
 use super::{FILES, Tail};
 
@@ -20,15 +20,24 @@ const LAST_LINE: u64 = 64 << 10;
 
 impl Tail {
     /// Takes in what was rotated before it was ever seen: it was written after `since`, when the
-    /// path led to another file.
+    /// path led to another file. What is compressed too, but only after a start: else it was known
+    /// before, or is looked for as the rest of what was.
     pub(super) fn adopt(&mut self, since: u64, siblings: &[Sight]) {
-        for sibling in siblings.iter().rev() {
+        let packed_too = self.reconciling;
+        self.adopt_those(since, siblings, |path| packed_too || Packing::of(path).is_none());
+    }
+
+    /// Takes in what was rotated before it was ever seen, compressed or not.
+    pub(super) fn adopt_all(&mut self, since: u64, siblings: &[Sight]) {
+        self.adopt_those(since, siblings, |_| true);
+    }
+
+    fn adopt_those(&mut self, since: u64, siblings: &[Sight], those: impl Fn(&Path) -> bool) {
+        for sibling in siblings.iter().rev().filter(|sibling| those(&sibling.path)) {
             let is_newer = sibling.modified >= since;
             let is_known = self.table.owner(sibling.id).is_some();
-            if is_newer && !is_known && !self.globs.excluded(&sibling.path) {
-                if Packing::of(&sibling.path).is_some() && !(self.compressed && self.reconciling) {
-                    continue;
-                }
+            let is_readable = self.compressed || Packing::of(&sibling.path).is_none();
+            if is_newer && is_readable && !is_known && !self.globs.excluded(&sibling.path) {
                 self.rotated.insert(sibling.path.clone());
                 self.look(&sibling.path);
             }
@@ -43,24 +52,29 @@ impl Tail {
         self.adopt(since, &sights);
     }
 
-    /// Meets the files that nothing is known of, those that were rotated first, as they were
-    /// written.
+    /// Meets the files that nothing is known of, as they were written.
     pub(super) fn meet_strangers(&mut self) {
         while !self.strangers.is_empty() {
             let mut strangers = std::mem::take(&mut self.strangers);
-            strangers.sort_by_cached_key(|sight| {
-                (!self.is_between(&sight.path), sight.modified, Reverse(sight.path.clone()))
-            });
-            for sight in strangers {
-                self.meet(&sight.path);
-            }
+            strangers.sort_by_cached_key(|sight| (sight.modified, Reverse(sight.path.clone())));
+            let paths = strangers.into_iter().map(|sight| sight.path).collect::<Vec<_>>();
+            self.tell_rotated(&paths);
+            paths.iter().for_each(|path| self.meet(path));
         }
     }
 
-    /// Whether a path that was rotated led to what is here now.
-    fn is_between(&self, path: &Path) -> bool {
-        let mut before = before_rotation(path).into_iter();
-        self.rotated.contains(path) || before.any(|path| self.table.has_former(&path))
+    /// Globs may mean what was rotated too: it is that where what it was made from is there, or was
+    /// known.
+    fn tell_rotated(&mut self, strangers: &[PathBuf]) {
+        let there: HashSet<&PathBuf> = strangers.iter().collect();
+        for path in strangers {
+            let is_its = |before: &PathBuf| {
+                extends(path, before) && (there.contains(before) || self.table.knows(before))
+            };
+            if before_rotation(path).iter().any(is_its) {
+                self.rotated.insert(path.clone());
+            }
+        }
     }
 
     fn meet(&mut self, path: &Path) {
@@ -88,9 +102,8 @@ impl Tail {
                 return;
             }
         }
-        let is_between = self.is_between(path);
-        if let Some(slot) = self.begin(&sight, |_| {}).filter(|_| is_between) {
-            originals.iter().for_each(|original| self.put_between(original, slot));
+        if let Some(slot) = self.begin(&sight, |_| {}) {
+            self.table.succeed(slot);
         }
     }
 
@@ -101,20 +114,6 @@ impl Tail {
         related
             .filter(|file| file.mark.end > 0)
             .any(|file| !matches!(self.rest(&sight.path, file.mark, file.mark.end), Ok(None)))
-    }
-
-    /// A rotated file is read after the one that had the path before, and before the one that has
-    /// it, or will have it.
-    pub(super) fn put_between(&mut self, path: &Path, slot: Slot) {
-        match self.table.take_former(path) {
-            Some(before) if self.table.is_older(before, slot) => self.table.precede(before, slot),
-            Some(before) => self.table.set_former(path, before),
-            None => {}
-        }
-        match self.table.at(path) {
-            Some(now) => self.table.line_up(slot, now),
-            None => self.table.set_former(path, slot),
-        }
     }
 
     /// Begins to read a file.
@@ -137,15 +136,16 @@ impl Tail {
                 file.origin = origin.as_path().into();
             }
         }
-        if self.skip_present && !is_rotated {
+        file.since = sight.modified;
+        if self.skip_present {
             file.mark = last_line(&sight.path, sight.size).unwrap_or_default();
             file.next = file.mark.end;
         }
         change(&mut file);
         let slot = self.table.insert(file);
         self.arrive(slot, sight);
-        if let Some(file) = self.table.get_mut(slot).filter(|_| !is_rotated) {
-            file.origin = file.real_path().clone();
+        if !is_rotated && let Some(file) = self.table.get(slot) {
+            self.table.set_origin(slot, file.real_path().clone());
         }
         self.touch(slot);
         Some(slot)
@@ -216,9 +216,7 @@ impl Tail {
                     // It never was one: both only began alike.
                     (file.mark, file.next) = (Mark::default(), 0);
                 }
-                for original in before_rotation(&path) {
-                    self.put_between(&original, slot);
-                }
+                self.table.succeed(slot);
                 self.touch(slot);
                 self.wake(slot);
             }

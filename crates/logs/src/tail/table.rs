@@ -21,6 +21,13 @@ pub(super) struct File {
     pub(super) path: Arc<Path>,
     /// The path that it had before any rotation; links followed.
     pub(super) origin: Arc<Path>,
+    /// The files of one line were written one after another, and are read so: it is the origin, or
+    /// the link that leads, or led, there.
+    line: Arc<Path>,
+    /// A moment at which this was the file of its line that was written to, in milliseconds since
+    /// 1970. Each had a time of its own, so that any moment of it tells which was earlier. A copy has
+    /// the time of the copying, and what was compressed that of what it was made from.
+    pub(super) since: u64,
     /// Where the link at `path` leads to.
     pub(super) place: Option<Arc<Path>>,
     /// Whether `path` leads to it. If not, it was deleted, moved out of sight, or truncated.
@@ -55,8 +62,6 @@ pub(super) struct File {
     pub(super) finishing: bool,
     /// It is a copy of what is read there.
     pub(super) copy_of: Option<Slot>,
-    /// That one is read first.
-    pub(super) after: Option<Slot>,
     /// Why it cannot be read.
     pub(super) fault: Option<Box<str>>,
 }
@@ -70,6 +75,7 @@ impl File {
         file.next = entry.position.min(entry.mark.end);
         (file.size, file.modified, file.moved) = (entry.size, entry.modified, entry.moved);
         (file.seen, file.origin) = (entry.seen, entry.path.clone());
+        file.since = entry.since;
         file
     }
 
@@ -78,6 +84,8 @@ impl File {
         Self {
             id,
             origin: path.clone(),
+            line: path.clone(),
+            since: 0,
             path,
             place: None,
             reached: false,
@@ -98,7 +106,6 @@ impl File {
             speaking: false,
             finishing: false,
             copy_of: None,
-            after: None,
             fault: None,
         }
     }
@@ -128,6 +135,7 @@ impl File {
             position: self.delivered(),
             size: self.size,
             modified: self.modified,
+            since: self.since,
             seen: self.seen,
             path: self.origin.clone(),
             moved: self.moved,
@@ -135,10 +143,14 @@ impl File {
         }
     }
 
-    /// What tells which of two files that had the same path was written earlier. A copy has the time
-    /// of the copying, and what was compressed that of what it was made from.
-    pub(super) fn age(&self) -> (u64, u64) {
-        (self.modified, self.id.born)
+    /// Orders the files of a line: the one that is written to comes last.
+    fn rank(&self) -> (bool, u64, u64) {
+        (!self.moved, self.since, self.id.born)
+    }
+
+    /// Whether there is something to read that is nowhere else.
+    fn has_more(&self) -> bool {
+        self.queued && self.copy_of.is_none()
     }
 }
 
@@ -149,8 +161,7 @@ pub(super) struct Table {
     next: Slot,
     owners: HashMap<FileId, Slot>,
     paths: HashMap<Arc<Path>, Slot>,
-    /// Whom a path led to before.
-    former: HashMap<Arc<Path>, Slot>,
+    lines: HashMap<Arc<Path>, BTreeSet<Slot>>,
     /// What lies on the way of links: real path or link, to the paths that begin there.
     links: HashMap<PathBuf, BTreeSet<Arc<Path>>>,
 }
@@ -182,17 +193,18 @@ impl Table {
         self.next += 1;
         self.owners.insert(file.id, slot);
         self.files.insert(slot, file);
+        self.join(slot);
         slot
     }
 
     /// Forgets a file.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<File> {
         self.leave(slot);
+        self.leave_line(slot);
         let file = self.files.remove(&slot)?;
         if self.owners.get(&file.id) == Some(&slot) {
             self.owners.remove(&file.id);
         }
-        self.former.retain(|_, former| *former != slot);
         Some(file)
     }
 
@@ -226,6 +238,7 @@ impl Table {
             (file.reached, file.away) = (true, false);
             self.paths.insert(path, slot);
         }
+        self.join(slot);
     }
 
     /// The path of the file no longer leads to it.
@@ -234,86 +247,62 @@ impl Table {
             && std::mem::take(&mut file.reached)
         {
             self.paths.remove(&file.path);
-            self.former.insert(file.path.clone(), slot);
         }
     }
 
-    /// Whom the path led to before; asked once.
-    pub(super) fn take_former(&mut self, path: &Path) -> Option<Slot> {
-        self.former.remove(path)
-    }
-
-    /// Whether the path led to another file before, and nobody came after it.
-    pub(super) fn has_former(&self, path: &Path) -> bool {
-        self.former.contains_key(path)
-    }
-
-    /// Whether the first was written before the second.
-    pub(super) fn is_older(&self, first: Slot, second: Slot) -> bool {
-        let age = |slot| self.files.get(&slot).map(File::age);
-        age(first) < age(second)
-    }
-
-    /// Says who is read before what comes to this path.
-    pub(super) fn set_former(&mut self, path: &Path, slot: Slot) {
-        self.former.insert(path.into(), slot);
-    }
-
-    /// Says that one is read before another; the first that is said for a file counts. Two never
-    /// wait for each other.
-    pub(super) fn precede(&mut self, before: Slot, slot: Slot) {
-        if self.queue_of(before).any(|earlier| earlier == slot) {
-            return;
-        }
+    /// Says where the file was before any rotation.
+    pub(super) fn set_origin(&mut self, slot: Slot, origin: Arc<Path>) {
         if let Some(file) = self.files.get_mut(&slot) {
-            file.after.get_or_insert(before);
+            file.origin = origin;
         }
+        self.join(slot);
     }
 
-    /// Says that one is read before another, and where among all that are read before that: as they
-    /// came to be.
-    pub(super) fn line_up(&mut self, before: Slot, slot: Slot) {
-        let is_said = self.queue_of(slot).any(|earlier| earlier == before);
-        if is_said || self.queue_of(before).any(|earlier| earlier == slot) {
-            return;
-        }
-        let Some(age) = self.files.get(&before).map(File::age) else { return };
-        let is_younger = |slot: &Slot| self.files.get(slot).is_some_and(|file| file.age() > age);
-        // What it waits for itself, as its names told, stays before it.
-        let is_later =
-            |slot: &Slot| is_younger(slot) && !self.queue_of(before).any(|it| it == *slot);
-        let younger = self.queue_of(slot).skip(1).take_while(is_later).last().unwrap_or(slot);
-        let Some(earlier) =
-            self.files.get_mut(&younger).and_then(|file| file.after.replace(before))
-        else {
-            return;
-        };
-        let own = self.files.get(&before).and_then(|file| file.after);
-        match own.filter(|own| !self.queue_of(earlier).any(|it| it == *own)) {
-            Some(_) => {
-                if let Some(first) = self.queue_of(before).last() {
-                    self.precede(earlier, first);
-                }
+    /// Puts the file among those that are read one after another.
+    fn join(&mut self, slot: Slot) {
+        self.leave_line(slot);
+        let Some(file) = self.files.get_mut(&slot) else { return };
+        let link = self.links.get(&*file.origin).and_then(BTreeSet::first);
+        file.line = link.unwrap_or(&file.origin).clone();
+        self.lines.entry(file.line.clone()).or_default().insert(slot);
+    }
+
+    fn leave_line(&mut self, slot: Slot) {
+        let Some(line) = self.files.get(&slot).map(|file| &file.line) else { return };
+        if let Some(others) = self.lines.get_mut(line) {
+            others.remove(&slot);
+            if others.is_empty() {
+                self.lines.remove(line);
             }
-            // What it waits for is read before the one that it comes after.
-            None => self.wait_for(before, Some(earlier)),
         }
     }
 
-    /// Forgets what a file waits for.
-    pub(super) fn wait_for_nobody(&mut self, slot: Slot) {
-        self.wait_for(slot, None);
+    /// Whether a file is, or was before its rotation, at this path.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        self.paths.contains_key(path) || self.lines.contains_key(path)
     }
 
-    fn wait_for(&mut self, slot: Slot, before: Option<Slot>) {
-        if let Some(file) = self.files.get_mut(&slot) {
-            file.after = before;
+    /// Whatever is at the path now was written after what was rotated away from there, also where
+    /// it was known before: a copy may have been seen late, and the truncation that followed it.
+    pub(super) fn succeed(&mut self, rotated: Slot) {
+        let Some(file) = self.files.get(&rotated).filter(|file| file.moved) else { return };
+        let (after, line) = (file.since + 1, file.line.clone());
+        for slot in self.lines.get(&line).into_iter().flatten() {
+            let file = self.files.get_mut(slot).filter(|file| file.reached && !file.moved);
+            if let Some(file) = file {
+                file.since = file.since.max(after);
+            }
         }
     }
 
-    /// A file and those that are read before it, the nearest first.
-    fn queue_of(&self, slot: Slot) -> impl Iterator<Item = Slot> {
-        std::iter::successors(Some(slot), |slot| self.files.get(slot)?.after)
+    /// Whether something that was written earlier under the same path has not been read.
+    pub(super) fn has_earlier(&self, slot: Slot) -> bool {
+        let Some(file) = self.files.get(&slot) else { return false };
+        let others = self.lines.get(&file.line).into_iter().flatten();
+        let mut others = others.filter_map(|other| Some((other, self.files.get(other)?)));
+        others.any(|(other, earlier)| {
+            earlier.has_more() && (earlier.rank(), *other) < (file.rank(), slot)
+        })
     }
 
     /// Notes what lies on the way of a link.
@@ -347,31 +336,44 @@ mod tests {
 
     use super::*;
 
+    fn file(inode: u64, path: &str, since: u64) -> File {
+        let id = FileId { inode, ..FileId::default() };
+        let mut file = File::new(id, Path::new(path).into(), Seed::of_stream(0, inode));
+        file.origin = Path::new("a.log").into();
+        (file.since, file.moved, file.queued) = (since, path != "a.log", true);
+        file
+    }
+
+    /// The truncation was seen while the copy before it was still being made.
+    #[test]
+    fn what_is_there_now_follows_every_copy_also_when_it_is_rotated_itself() {
+        let mut table = Table::default();
+        let present = table.insert(file(1, "a.log", 10));
+        table.arrive(present, Path::new("a.log").into(), None);
+        let copy = table.insert(file(2, "a.log.1", 12));
+        table.succeed(copy);
+        table.get_mut(present).unwrap().moved = true;
+        assert!(table.has_earlier(present) && !table.has_earlier(copy));
+    }
+
     proptest! {
-        /// In whatever order they are met: one waits for the oldest already, as its name told.
+        /// In whatever order they are met: each has its turn when all that came before were read.
         #[test]
         fn files_of_one_path_are_read_as_they_came_to_be(
-            order in Just((1..8_u64).collect::<Vec<_>>()).prop_shuffle(),
-            knows_the_oldest in 0..8_usize,
+            order in Just((0..8_u64).collect::<Vec<_>>()).prop_shuffle(),
         ) {
             let mut table = Table::default();
-            let file = |age: u64| {
-                let id = FileId { inode: age, ..FileId::default() };
-                let mut file = File::new(id, Path::new("a").into(), Seed::of_stream(0, age));
-                file.modified = age;
-                file
-            };
-            let slots: BTreeMap<u64, Slot> = (0..9).map(|age| (age, table.insert(file(age)))).collect();
-            let now = slots[&8];
-            table.precede(slots[&0], now);
-            for (index, age) in order.iter().enumerate() {
-                if index == knows_the_oldest {
-                    table.precede(slots[&0], slots[age]);
-                }
-                table.line_up(slots[age], now);
+            for since in &order {
+                // The file that is there now was seen before something was written to the others.
+                let path = if *since == 3 { "a.log".into() } else { format!("a.log.{since}") };
+                table.insert(file(*since, &path, *since));
             }
-            let ages: Vec<u64> = table.queue_of(now).map(|slot| table.files[&slot].modified).collect();
-            prop_assert_eq!(ages, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
+            let mut read = Vec::new();
+            while let Some(slot) = (0..8).find(|slot| table.files[slot].queued && !table.has_earlier(*slot)) {
+                table.files.get_mut(&slot).unwrap().queued = false;
+                read.push(table.files[&slot].since);
+            }
+            prop_assert_eq!(read, [0, 1, 2, 4, 5, 6, 7, 3]);
         }
     }
 }

@@ -4,6 +4,8 @@ mod files;
 mod links;
 mod logrotate;
 mod model;
+mod order;
 mod positions;
 mod reader;
 mod rotation;
+mod unread;

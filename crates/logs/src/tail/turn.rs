@@ -28,12 +28,9 @@ pub(super) enum Step {
 impl Tail {
     /// Whether another file is read first; then this one has its turn later.
     pub(super) fn waits(&mut self, slot: Slot) -> bool {
-        let Some(before) = self.table.get(slot).and_then(|file| file.after) else { return false };
-        let waits = self.table.get(before).is_some_and(|before| before.queued);
+        let waits = self.table.has_earlier(slot);
         if waits {
             self.wake(slot);
-        } else {
-            self.table.wait_for_nobody(slot);
         }
         waits
     }

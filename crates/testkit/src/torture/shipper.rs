@@ -40,15 +40,13 @@ impl Shipper {
     ) -> Self {
         let config = folder.join("pillion.yaml");
         let folder_name = folder.display();
-        // Order is promised as long as nothing goes to the disk buffer of the sink: what was out for
-        // delivery at a kill is read again after what the disk has.
         let sink = "compress: none, timeout: 500ms, retry: {min: 20ms, max: 300ms}, \
                     batch: {bytes: 256KiB, wait: 200ms}";
         let text = format!(
             "inbound: {{listen: off}}\noutbound: {{listen: off}}\nadmin: {{listen: off}}\n\
              logs:\n  state: {folder_name}/state\n  memory: {MEMORY}B\n  sources: {{files: {{files: \
              \"{folder_name}/logs/*.log\", parse: json}}}}\n  sinks:\n    loki: {{to: \"loki://{}\", \
-             labels: {{file: attributes.file}}, buffer: {{disk: 0B}}, {sink}}}\n    http: {{to: \"http://{}/\", {sink}}}\n",
+             labels: {{file: attributes.file}}, {sink}}}\n    http: {{to: \"http://{}/\", {sink}}}\n",
             loki.address(),
             http.address(),
         );

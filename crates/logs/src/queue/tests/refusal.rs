@@ -46,7 +46,7 @@ async fn a_disk_that_is_read_only_at_the_start_is_used_as_soon_as_it_can_be() {
     let sink = disk.path().join("sink");
     let before = on_disk(1, &sink, 1 << 20, EVERY);
     push(&before, 0..3).await;
-    assert_eq!(before.spill_all().await, Tally::default());
+    assert_eq!(before.spill_all([]).await, Tally::default());
     drop(before);
     disk.remount("ro");
     let queue = on_disk(2, &sink, 1 << 20, EVERY);

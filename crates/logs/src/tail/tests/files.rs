@@ -211,6 +211,27 @@ async fn idle_files_are_closed_and_no_more_than_allowed_are_open() {
     assert_eq!(reader.texts()[50..], ["two", "three"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_is_true_also_where_nothing_is_read() {
+    let folder = Folder::new();
+    let mut files = files(folder.root(), &["*.log"]);
+    files.idle_close = Duration::from_secs(10);
+    let mut reader = Reader::new(&files, None);
+    let shown = reader.tail.shown();
+    let stands = || (shown.borrow().files.len(), shown.borrow().open);
+    reader.pump().await;
+    folder.append("a.log", "");
+    for (time, expected) in [(2, (1, 1)), (12, (1, 0))] {
+        let waited = tokio::time::timeout(Duration::from_secs(time), reader.tail.next()).await;
+        assert!(waited.is_err());
+        assert_eq!(stands(), expected, "after {time} s");
+    }
+    folder.remove("a.log");
+    let waited = tokio::time::timeout(Duration::from_secs(2), reader.tail.next()).await;
+    assert!(waited.is_err());
+    assert_eq!(stands(), (0, 0));
+}
+
 /// A firehose does not starve the others.
 #[tokio::test(start_paused = true)]
 async fn files_take_turns() {

@@ -330,7 +330,7 @@ async fn run(seed: u64, steps: usize) {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_and_nothing_that_was_saved_comes_again() {
     // One seed, or the first and the last of several: `PILLION_MODEL_SEEDS=61-600`.
-    let seeds = std::env::var("PILLION_MODEL_SEEDS").unwrap_or_else(|_| "1-12".into());
+    let seeds = std::env::var("PILLION_MODEL_SEEDS").unwrap_or_else(|_| "1-20".into());
     let (first, last) = seeds.split_once('-').unwrap_or((&seeds, &seeds));
     let seeds = first.parse().unwrap()..=last.parse().unwrap();
     for seed in seeds {

@@ -100,8 +100,9 @@ async fn what_is_gone_is_forgotten_and_what_is_there_is_not() {
     folder.remove("b.log");
     let positions = Positions::open(state.root()).unwrap();
     let (entries, _) = positions.of("test").unwrap();
-    let present = |seed| entries.iter().any(|e| e.seed == seed && e.path.ends_with("a.log"));
-    let seen = entries.iter().map(|entry| entry.seen).max().unwrap();
+    let of = |name| entries.iter().find(|entry| entry.path.ends_with(name)).unwrap();
+    let present = |seed| seed == of("a.log").seed;
+    let seen = of("b.log").seen;
     let week = 7 * 24 * 3_600_000;
     positions.forget("test", seen + week, present);
     assert_eq!(positions.of("test").unwrap().0.len(), 2);

@@ -180,37 +180,6 @@ async fn copies_that_were_seen_at_different_steps_are_read_in_order() {
     }
 }
 
-/// Each part was read, and nothing of it delivered; the last was rotated while we were away.
-#[tokio::test(start_paused = true)]
-async fn what_was_rotated_and_not_delivered_comes_again_in_its_order() {
-    type Rotate = fn(&Folder, &str);
-    let kinds: [Rotate; 2] = [
-        |folder, old| folder.copytruncate("a.log", old),
-        |folder, old| folder.rename("a.log", old),
-    ];
-    for (kind, rotate) in kinds.into_iter().enumerate() {
-        let (folder, state) = (Folder::new(), Folder::new());
-        let meant = files(folder.root(), &["*.log"]);
-        let mut reader = Reader::new(&meant, Some(state.root()));
-        for number in 0..3 {
-            if number > 0 {
-                rotate(&folder, &format!("a.log.{}", number - 1));
-                tick();
-            }
-            folder.append("a.log", &format!("{number}\n"));
-            reader.pump().await;
-            tick();
-        }
-        reader.tail.save().await.unwrap();
-        drop(reader);
-        rotate(&folder, "a.log.2");
-        folder.append("a.log", "3\n");
-        let mut reader = Reader::new(&meant, Some(state.root()));
-        reader.pump().await;
-        assert_eq!(reader.texts(), ["0", "1", "2", "3"], "kind {kind}");
-    }
-}
-
 /// Rotated several times while nobody looked: each part comes after the one before it.
 #[tokio::test(start_paused = true)]
 async fn what_was_rotated_again_and_again_is_read_in_the_order_in_which_it_was_written() {
