@@ -319,9 +319,9 @@ impl Tail {
             self.heed();
         }
         if now >= self.next_look {
-            self.reconcile();
             let blind = self.notices.is_none();
             self.next_look = now + if blind { BLIND_LOOK } else { LOOK };
+            self.reconcile();
         }
         if now >= self.next_beat {
             self.next_beat = now + BEAT;
@@ -431,7 +431,10 @@ impl Tail {
             say!(Error, "too many folders, some are not looked into", source = self.source);
         }
         for folder in &found.folders {
-            self.watch(folder);
+            if self.watch(folder) {
+                // What came into it since it was looked into, nobody tells.
+                self.next_look = Instant::now();
+            }
         }
         for path in &found.files {
             self.look(path);
@@ -457,13 +460,15 @@ impl Tail {
         self.forget();
     }
 
-    fn watch(&mut self, folder: &Path) {
-        if let Some(notices) = &mut self.notices
-            && let Err(error) = notices.watch(folder)
-        {
+    /// Watches a folder from now on; says whether it was not watched before.
+    fn watch(&mut self, folder: &Path) -> bool {
+        let Some(notices) = &mut self.notices else { return false };
+        notices.watch(folder).unwrap_or_else(|error| {
             blind(&error);
             self.notices = None;
-        }
+            self.next_look = Instant::now();
+            false
+        })
     }
 }
 

@@ -61,22 +61,23 @@ impl Notices {
         })
     }
 
-    /// Watches a folder. One that is gone or not ours to read is left out.
+    /// Watches a folder; says whether it was not watched before. One that is gone or not ours to read is
+    /// left out.
     ///
     /// # Errors
     /// When the user has no watch left.
-    pub(super) fn watch(&mut self, folder: &Path) -> io::Result<()> {
+    pub(super) fn watch(&mut self, folder: &Path) -> io::Result<bool> {
         if self.watched.contains_key(folder) {
-            return Ok(());
+            return Ok(false);
         }
         match self.inotify.watches().add(folder, mask()) {
             Ok(descriptor) => {
                 let folder: Arc<Path> = folder.into();
                 self.watched.insert(folder.clone(), descriptor.clone());
                 self.folders.entry(descriptor).or_default().push(folder);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if is_about_the_folder(&error) => Ok(()),
+            Err(error) if is_about_the_folder(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

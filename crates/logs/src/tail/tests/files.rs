@@ -41,6 +41,26 @@ async fn a_reader_that_waits_is_woken() {
     }
 }
 
+/// Between the look into a folder and the watch on it something may come that nobody tells of.
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_its_folder_is_watched_is_found_at_once() {
+    let folder = Folder::new();
+    let forget = |tail: &mut Tail| drop(tail.notices.as_mut().unwrap().drain().unwrap());
+    let mut tail = Tail::new(&files(folder.root(), &["*/*.log"]), "test".into(), None).unwrap();
+    let began = Instant::now();
+    for name in ["a/1.log", "b/1.log"] {
+        fs::create_dir(folder.root().join(name).parent().unwrap()).unwrap();
+        tail.next_look = Instant::now();
+        assert!(tail.try_next().is_none());
+        folder.append(name, "a line\n");
+        forget(&mut tail);
+        assert!(matches!(tail.try_next(), Some(Event::Block(_))), "{name}");
+    }
+    assert!(tail.try_next().is_none());
+    assert_eq!(Instant::now(), began);
+    assert_eq!(tail.next_look, began + LOOK, "there is nothing more to look for");
+}
+
 #[tokio::test(start_paused = true)]
 async fn new_folders_are_looked_into() {
     let folder = Folder::new();
