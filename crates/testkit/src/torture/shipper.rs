@@ -44,7 +44,7 @@ impl Shipper {
                     batch: {bytes: 256KiB, wait: 200ms}";
         let text = format!(
             "inbound: {{listen: off}}\noutbound: {{listen: off}}\nadmin: {{listen: off}}\n\
-             logs:\n  state: {folder_name}/state\n  memory: {MEMORY}B\n  sources: {{files: {{files: \
+             drain: {{timeout: 2s}}\nlogs:\n  state: {folder_name}/state\n  memory: {MEMORY}B\n  sources: {{files: {{files: \
              \"{folder_name}/logs/*.log\", parse: json}}}}\n  sinks:\n    loki: {{to: \"loki://{}\", \
              labels: {{file: attributes.file}}, {sink}}}\n    http: {{to: \"http://{}/\", {sink}}}\n",
             loki.address(),
