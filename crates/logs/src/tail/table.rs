@@ -21,10 +21,10 @@ pub(super) struct File {
     pub(super) path: Arc<Path>,
     /// The path that it had before any rotation; links followed.
     pub(super) origin: Arc<Path>,
-    /// The files of one line were written one after another, and are read so: it is the origin, or
-    /// the link that leads, or led, there.
-    line: Arc<Path>,
-    /// A moment at which this was the file of its line that was written to, in milliseconds since
+    /// The files of one succession were written one after another, and are read so. It is called by
+    /// the origin, or the link that leads, or led, there.
+    succession: Arc<Path>,
+    /// A moment at which this was the file of its succession that was written to, in milliseconds since
     /// 1970. Each had a time of its own, so that any moment of it tells which was earlier. A copy has
     /// the time of the copying, and what was compressed that of what it was made from.
     pub(super) since: u64,
@@ -84,7 +84,7 @@ impl File {
         Self {
             id,
             origin: path.clone(),
-            line: path.clone(),
+            succession: path.clone(),
             since: 0,
             path,
             place: None,
@@ -143,7 +143,7 @@ impl File {
         }
     }
 
-    /// Orders the files of a line: the one that is written to comes last.
+    /// Orders the files of a succession: the one that is written to comes last.
     fn rank(&self) -> (bool, u64, u64) {
         (!self.moved, self.since, self.id.born)
     }
@@ -161,7 +161,7 @@ pub(super) struct Table {
     next: Slot,
     owners: HashMap<FileId, Slot>,
     paths: HashMap<Arc<Path>, Slot>,
-    lines: HashMap<Arc<Path>, BTreeSet<Slot>>,
+    successions: HashMap<Arc<Path>, BTreeSet<Slot>>,
     /// What lies on the way of links: real path or link, to the paths that begin there.
     links: HashMap<PathBuf, BTreeSet<Arc<Path>>>,
 }
@@ -200,7 +200,7 @@ impl Table {
     /// Forgets a file.
     pub(super) fn remove(&mut self, slot: Slot) -> Option<File> {
         self.leave(slot);
-        self.leave_line(slot);
+        self.leave_succession(slot);
         let file = self.files.remove(&slot)?;
         if self.owners.get(&file.id) == Some(&slot) {
             self.owners.remove(&file.id);
@@ -260,34 +260,34 @@ impl Table {
 
     /// Puts the file among those that are read one after another.
     fn join(&mut self, slot: Slot) {
-        self.leave_line(slot);
+        self.leave_succession(slot);
         let Some(file) = self.files.get_mut(&slot) else { return };
         let link = self.links.get(&*file.origin).and_then(BTreeSet::first);
-        file.line = link.unwrap_or(&file.origin).clone();
-        self.lines.entry(file.line.clone()).or_default().insert(slot);
+        file.succession = link.unwrap_or(&file.origin).clone();
+        self.successions.entry(file.succession.clone()).or_default().insert(slot);
     }
 
-    fn leave_line(&mut self, slot: Slot) {
-        let Some(line) = self.files.get(&slot).map(|file| &file.line) else { return };
-        if let Some(others) = self.lines.get_mut(line) {
+    fn leave_succession(&mut self, slot: Slot) {
+        let Some(succession) = self.files.get(&slot).map(|file| &file.succession) else { return };
+        if let Some(others) = self.successions.get_mut(succession) {
             others.remove(&slot);
             if others.is_empty() {
-                self.lines.remove(line);
+                self.successions.remove(succession);
             }
         }
     }
 
     /// Whether a file is, or was before its rotation, at this path.
     pub(super) fn knows(&self, path: &Path) -> bool {
-        self.paths.contains_key(path) || self.lines.contains_key(path)
+        self.paths.contains_key(path) || self.successions.contains_key(path)
     }
 
     /// Whatever is at the path now was written after what was rotated away from there, also where
     /// it was known before: a copy may have been seen late, and the truncation that followed it.
     pub(super) fn succeed(&mut self, rotated: Slot) {
         let Some(file) = self.files.get(&rotated).filter(|file| file.moved) else { return };
-        let (after, line) = (file.since + 1, file.line.clone());
-        for slot in self.lines.get(&line).into_iter().flatten() {
+        let (after, succession) = (file.since + 1, file.succession.clone());
+        for slot in self.successions.get(&succession).into_iter().flatten() {
             let file = self.files.get_mut(slot).filter(|file| file.reached && !file.moved);
             if let Some(file) = file {
                 file.since = file.since.max(after);
@@ -298,7 +298,7 @@ impl Table {
     /// Whether something that was written earlier under the same path has not been read.
     pub(super) fn has_earlier(&self, slot: Slot) -> bool {
         let Some(file) = self.files.get(&slot) else { return false };
-        let others = self.lines.get(&file.line).into_iter().flatten();
+        let others = self.successions.get(&file.succession).into_iter().flatten();
         let mut others = others.filter_map(|other| Some((other, self.files.get(other)?)));
         others.any(|(other, earlier)| {
             earlier.has_more() && (earlier.rank(), *other) < (file.rank(), slot)
